@@ -1,0 +1,165 @@
+#include "agent/base/files.hpp"
+
+#include "agent/base/unique_fd.hpp"
+
+#include <cerrno>
+#include <cstdlib>
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+namespace agent {
+namespace {
+
+constexpr mode_t permission_bits = 07777;
+
+Error file_error(std::string_view doing, const std::filesystem::path& path, int errnum) {
+    return system_error(std::string{doing} + " " + path.string(), errnum);
+}
+
+Result<void> sync_directory(const std::filesystem::path& directory) {
+    const UniqueFd fd{::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
+    if (!fd || ::fsync(fd.get()) != 0)
+        return file_error("syncing", directory, errno);
+    return {};
+}
+
+Result<void> write_all(int fd, std::string_view content, const std::filesystem::path& path) {
+    while (!content.empty()) {
+        const ssize_t written = ::write(fd, content.data(), content.size());
+        if (written < 0 && errno == EINTR)
+            continue;
+        if (written < 0)
+            return file_error("writing", path, errno);
+        content.remove_prefix(static_cast<std::size_t>(written));
+    }
+    return {};
+}
+
+bool has_owner(const struct stat& status, const FileMode& mode) {
+    return (mode.owner == static_cast<uid_t>(-1) || status.st_uid == mode.owner) &&
+           (mode.group == static_cast<gid_t>(-1) || status.st_gid == mode.group);
+}
+
+// Fills the open temporary file and gives it its final owner and mode.
+Result<void> fill(int fd,
+                  const std::filesystem::path& path,
+                  std::string_view content,
+                  const FileMode& mode,
+                  Durability durability) {
+    if (auto written = write_all(fd, content, path); !written)
+        return written;
+    if ((mode.owner != static_cast<uid_t>(-1) || mode.group != static_cast<gid_t>(-1)) &&
+        ::fchown(fd, mode.owner, mode.group) != 0)
+        return file_error("changing the owner of", path, errno);
+    if (::fchmod(fd, mode.mode) != 0)
+        return file_error("changing the mode of", path, errno);
+    if (durability == Durability::durable && ::fsync(fd) != 0)
+        return file_error("syncing", path, errno);
+    return {};
+}
+
+} // namespace
+
+std::filesystem::path Root::operator/(std::string_view absolute) const {
+    while (absolute.starts_with('/'))
+        absolute.remove_prefix(1);
+    return base_ / absolute;
+}
+
+Result<void> durable_write(const std::filesystem::path& path,
+                           std::string_view content,
+                           FileMode mode,
+                           Durability durability) {
+    std::string temporary = (path.parent_path() / ("." + path.filename().string() + ".XXXXXX"));
+    UniqueFd fd{::mkostemp(temporary.data(), O_CLOEXEC)};
+    if (!fd)
+        return file_error("creating a file beside", path, errno);
+    auto result = fill(fd.get(), path, content, mode, durability);
+    if (result && ::close(fd.release()) != 0)
+        result = file_error("closing", path, errno);
+    if (result && ::rename(temporary.c_str(), path.c_str()) != 0)
+        result = file_error("renaming into place", path, errno);
+    if (!result) {
+        ::unlink(temporary.c_str());
+        return result;
+    }
+    return durability == Durability::durable ? sync_directory(path.parent_path()) : Result<void>{};
+}
+
+Result<std::optional<std::string>> read_file(const std::filesystem::path& path, std::size_t limit) {
+    const UniqueFd fd{::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC)};
+    if (!fd && (errno == ENOENT || errno == ENOTDIR))
+        return std::optional<std::string>{};
+    if (!fd && errno == ELOOP)
+        return permanent("reading " + path.string() + ": it is a symbolic link");
+    if (!fd)
+        return file_error("reading", path, errno);
+    struct stat status {};
+    if (::fstat(fd.get(), &status) != 0)
+        return file_error("reading", path, errno);
+    if (!S_ISREG(status.st_mode))
+        return permanent("reading " + path.string() + ": not a regular file");
+    std::string content;
+    char buffer[16384];
+    while (true) {
+        const ssize_t count = ::read(fd.get(), buffer, sizeof buffer);
+        if (count < 0 && errno == EINTR)
+            continue;
+        if (count < 0)
+            return file_error("reading", path, errno);
+        if (count == 0)
+            return std::optional{std::move(content)};
+        content.append(buffer, static_cast<std::size_t>(count));
+        if (content.size() > limit)
+            return permanent("reading " + path.string() + ": larger than " +
+                             std::to_string(limit) + " bytes");
+    }
+}
+
+Result<void> ensure_directory(const std::filesystem::path& path, FileMode mode) {
+    struct stat status {};
+    if (::lstat(path.c_str(), &status) != 0) {
+        if (errno != ENOENT)
+            return file_error("looking at", path, errno);
+        if (path.has_parent_path() && path.parent_path() != path)
+            if (::access(path.parent_path().c_str(), F_OK) != 0)
+                if (auto made = ensure_directory(path.parent_path(), {.mode = 0755}); !made)
+                    return made;
+        if (::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST)
+            return file_error("making", path, errno);
+    } else if (!S_ISDIR(status.st_mode)) {
+        return permanent("making " + path.string() + ": something else is there",
+                         "move it away, then `agent retry`");
+    } else if ((status.st_mode & permission_bits) == mode.mode && has_owner(status, mode)) {
+        return {};
+    }
+    const UniqueFd fd{::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)};
+    if (!fd)
+        return file_error("opening", path, errno);
+    if ((mode.owner != static_cast<uid_t>(-1) || mode.group != static_cast<gid_t>(-1)) &&
+        ::fchown(fd.get(), mode.owner, mode.group) != 0)
+        return file_error("changing the owner of", path, errno);
+    if (::fchmod(fd.get(), mode.mode) != 0)
+        return file_error("changing the mode of", path, errno);
+    return sync_directory(path.parent_path());
+}
+
+bool file_is(const std::filesystem::path& path, std::string_view content, const FileMode& mode) {
+    struct stat status {};
+    if (::lstat(path.c_str(), &status) != 0 || !S_ISREG(status.st_mode))
+        return false;
+    if ((status.st_mode & permission_bits) != mode.mode || !has_owner(status, mode))
+        return false;
+    const auto found = read_file(path);
+    return found && *found && **found == content;
+}
+
+Result<void> remove_file(const std::filesystem::path& path) {
+    if (::unlink(path.c_str()) != 0)
+        return errno == ENOENT ? Result<void>{} : file_error("removing", path, errno);
+    return sync_directory(path.parent_path());
+}
+
+} // namespace agent

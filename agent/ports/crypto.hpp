@@ -1,0 +1,43 @@
+// Port: digests, randomness, password hashes and certificates; OpenSSL and libargon2 stay in host/.
+#pragma once
+
+#include "agent/base/error.hpp"
+#include "agent/base/secret.hpp"
+
+#include <chrono>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace agent {
+
+[[nodiscard]] std::string sha256_hex(std::string_view bytes);
+
+// Of a file that may be large, read through the open descriptor from its start.
+[[nodiscard]] Result<std::string> sha256_hex_of_fd(int fd);
+
+// `bytes` random bytes as lower-case hex.
+[[nodiscard]] std::string random_hex(std::size_t bytes);
+
+// "argon2:$argon2id$v=19$m=10240,t=10,p=8$…", Jupyter's own parameters and form.
+[[nodiscard]] Result<std::string> hash_password(const Secret& password);
+
+struct CertificateFacts {
+    std::string sha256; // lower-case hex of the DER, what a browser shows as the fingerprint
+    std::vector<std::string> names;     // SAN DNS
+    std::vector<std::string> addresses; // SAN IP, textual
+    std::chrono::system_clock::time_point not_after;
+    bool key_matches = false;
+};
+
+// Facts of a combined PEM (private key and certificate chain, leaf first).
+[[nodiscard]] Result<CertificateFacts> read_certificate(std::string_view combined_pem);
+
+// A self-signed EC P-256 server certificate with its key, as one PEM. notBefore is `now` less an hour,
+// notAfter ten years on. `names` that are addresses become IP SANs.
+[[nodiscard]] Result<Secret> make_certificate(const std::string& common_name,
+                                              const std::vector<std::string>& names,
+                                              std::chrono::system_clock::time_point now);
+
+} // namespace agent
