@@ -51,7 +51,7 @@ WHOLE_LISTS = {"aliases", "dns-servers", "scopes", "tags"}
 NAMED_CHILDREN = {"attributes", "service-accounts"}
 
 PEER_CHECK_SECONDS = 0.5
-SHUTDOWN_CHECK_SECONDS = 0.05
+SHUTDOWN_CHECK_SECONDS = 0.02
 PR_SET_PDEATHSIG = 1
 
 
