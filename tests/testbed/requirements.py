@@ -1,0 +1,172 @@
+"""Owns the table of what the build and the tests take from outside, and how each of it is had.
+
+Debian packages come from the machine's own apt sources. What Debian's stable release does not have
+goes into the testbed's cache: Catch2 from a newer Debian's signed source package, and clang-format,
+clang-tidy and selenium, pinned, from the machine's Python package index.
+"""
+
+import os
+import pathlib
+import subprocess
+from collections.abc import Callable
+
+import cache
+import machine
+
+DEBIAN = {
+    "build": [
+        "g++",
+        "cmake",
+        "ninja-build",
+        "ccache",
+        "libboost1.81-dev",
+        "libboost-filesystem1.81-dev",
+        "libboost-json1.81-dev",
+        "libssl-dev",
+        "libtomlplusplus-dev",
+        "xz-utils",
+        "zlib1g-dev",
+    ],
+    "vm": [
+        "debootstrap",
+        "iproute2",
+        "iptables",
+        "openssh-client",
+        "procps",
+        "systemd-container",
+        "util-linux",
+    ],
+    "test": [
+        "chromium",
+        "chromium-driver",
+        "cmake",
+        "dpkg-dev",
+        "git",
+        "openssl",
+        "python3-pip",
+        "strace",
+    ],
+    "lint": ["python3-pip"],
+}
+CATCH2 = "3.7"
+CATCH2_SUITE = "trixie"
+WHEELS = {
+    "test": ["selenium==4.27.1"],
+    "lint": ["clang-format==23.1.5", "clang-tidy==23.1.4"],
+}
+
+
+class Missing(Exception):
+    """Something could not be installed; the message says what and what to do."""
+
+
+def install(groups: list[str], say: Callable[[str], None]) -> None:
+    """Installs what the groups need. `say` gets one line for each thing that had to be done."""
+    debian = [package for group in groups for package in DEBIAN[group]]
+    _install_debian(sorted(set(debian)), say)
+    for group in groups:
+        for requirement in WHEELS.get(group, []):
+            wheel(requirement, say)
+    if "test" in groups:
+        catch2(say)
+
+
+def wheel(requirement: str, say: Callable[[str], None] = lambda line: None) -> pathlib.Path:
+    """The directory that holds a pinned Python package; fit for PYTHONPATH."""
+
+    def make(directory: pathlib.Path) -> None:
+        say(f"installing {requirement} from the Python package index")
+        _run(
+            ["/usr/bin/python3", "-m", "pip", "install", "--quiet", "--no-compile"]
+            + ["--root-user-action=ignore", "--target", str(directory), requirement],
+            f"pip could not install {requirement}",
+        )
+
+    return cache.entry("wheel-" + requirement.replace("==", "-"), make)
+
+
+def catch2(say: Callable[[str], None] = lambda line: None) -> pathlib.Path:
+    """Catch2's install prefix; fit for CMAKE_PREFIX_PATH."""
+
+    def make(directory: pathlib.Path) -> None:
+        say(f"building Catch2 {CATCH2} from Debian {CATCH2_SUITE}'s source package")
+        work = directory / "work"
+        source = _debian_source("catch2", CATCH2_SUITE, work)
+        if not source.name.startswith(f"catch2-{CATCH2}"):
+            raise Missing(
+                f"Debian {CATCH2_SUITE} carries {source.name} where Catch2 {CATCH2} is expected: "
+                "change CATCH2 in tests/testbed/requirements.py"
+            )
+        build = work / "build"
+        failure = f"Catch2 could not be built from {source}"
+        _run(
+            ["cmake", "-G", "Ninja", "-S", str(source), "-B", str(build)]
+            + ["-DCMAKE_BUILD_TYPE=Release", "-DBUILD_TESTING=OFF", "-DCATCH_INSTALL_DOCS=OFF"]
+            + [f"-DCMAKE_INSTALL_PREFIX={directory}", "-DCMAKE_CXX_STANDARD=20"],
+            failure,
+        )
+        _run(["cmake", "--build", str(build), "--target", "install"], failure)
+        _run(["rm", "-rf", str(work)], failure)
+
+    return cache.entry(f"catch2-{CATCH2}", make)
+
+
+def _debian_source(package: str, suite: str, work: pathlib.Path) -> pathlib.Path:
+    """Fetches and unpacks a source package with an apt configuration of its own."""
+    lists = work / "lists"
+    (lists / "partial").mkdir(parents=True)
+    sources = work / "suite.sources"
+    sources.write_text(machine.archive_sources(suite, "deb-src"))
+    options = [
+        f"Dir::Etc::SourceList={sources}",
+        "Dir::Etc::SourceParts=/dev/null",
+        f"Dir::State::Lists={lists}",
+        f"Dir::Cache={work}",
+        "APT::Sandbox::User=root",
+    ]
+    apt = ["apt-get", "-q", *(word for option in options for word in ("-o", option))]
+    failure = f"the source of {package} could not be fetched from Debian {suite}"
+    _run([*apt, "update"], failure)
+    _run([*apt, "source", package], failure, directory=work)
+    return next(path for path in work.glob(f"{package}-*") if path.is_dir())
+
+
+def _install_debian(packages: list[str], say: Callable[[str], None]) -> None:
+    with cache.locked(cache.root() / ".apt.lock"):
+        absent = [package for package in packages if not _is_installed(package)]
+        if not absent:
+            return
+        apt = ["apt-get", "-q", "-o", "DPkg::Lock::Timeout=300"]
+        say("reading the package lists")
+        _run([*apt, "update"], "apt-get update failed")
+        say(f"installing {' '.join(absent)}")
+        _run(
+            [*apt, "install", "--yes", "--no-install-recommends", *absent],
+            f"apt-get could not install {' '.join(absent)}",
+        )
+
+
+def _is_installed(package: str) -> bool:
+    query = subprocess.run(
+        ["dpkg-query", "--show", "--showformat=${db:Status-Status}", package],
+        capture_output=True,
+        text=True,
+    )
+    return query.stdout == "installed"
+
+
+def _run(command: list[str], failure: str, directory: pathlib.Path | None = None) -> None:
+    environment = dict(os.environ, DEBIAN_FRONTEND="noninteractive")
+    done = subprocess.run(
+        command,
+        cwd=directory,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+    )
+    if done.returncode != 0:
+        tail = "\n".join(done.stdout.splitlines()[-20:])
+        raise Missing(f"{failure} ({command[0]} exited {done.returncode}):\n{tail}")
