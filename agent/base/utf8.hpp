@@ -1,0 +1,38 @@
+// Owns UTF-8: reading one well-formed character at a time.
+#pragma once
+
+#include <cstddef>
+#include <string_view>
+
+namespace agent {
+
+struct Utf8Character {
+    char32_t point = 0;
+    std::size_t length = 0; // in bytes; 0: the text is empty or does not begin with well-formed UTF-8
+};
+
+// Strict: no overlong forms, no surrogates, nothing above U+10FFFF.
+[[nodiscard]] constexpr Utf8Character first_character(std::string_view text) {
+    if (text.empty())
+        return {};
+    const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
+    const unsigned char lead = byte(0);
+    if (lead < 0x80)
+        return {lead, 1};
+    const std::size_t length = lead >= 0xF0 ? 4 : lead >= 0xE0 ? 3 : 2;
+    if (lead < 0xC2 || lead > 0xF4 || text.size() < length)
+        return {};
+    char32_t point = lead & (0x7FU >> length);
+    for (std::size_t i = 1; i < length; ++i) {
+        if ((byte(i) & 0xC0) != 0x80)
+            return {};
+        point = (point << 6) | (byte(i) & 0x3FU);
+    }
+    constexpr char32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
+    const bool surrogate = point >= 0xD800 && point <= 0xDFFF;
+    if (point < least[length] || surrogate || point > 0x10FFFF)
+        return {};
+    return {point, length};
+}
+
+} // namespace agent

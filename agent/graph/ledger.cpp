@@ -1,0 +1,113 @@
+#include "agent/graph/ledger.hpp"
+
+#include "agent/ports/documents.hpp"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <system_error>
+
+namespace agent {
+namespace {
+
+constexpr std::size_t size_limit = 64 * 1024;
+constexpr unsigned kept_aside = 3;
+
+Result<LedgerEntry> parse(std::string_view text) {
+    const auto value = parse_json(text);
+    if (!value)
+        return value.error();
+    const Value* version = value->find("version");
+    if (!version || !version->as_integer())
+        return permanent("no version");
+    if (*version->as_integer() != Ledger::version)
+        return permanent("version " + std::to_string(*version->as_integer()) + ", this agent knows " +
+                         std::to_string(Ledger::version));
+    LedgerEntry entry;
+    entry.fingerprint = value->string_or("fingerprint", "");
+    entry.instance_id = value->string_or("instance_id", "");
+    entry.attempts = static_cast<unsigned>(
+        std::clamp<std::int64_t>(value->integer_or("attempts", 0), 0, 1'000'000));
+    entry.outcome = value->string_or("outcome", "");
+    entry.error = value->string_or("error", "");
+    return entry;
+}
+
+std::string write(const LedgerEntry& entry) {
+    return write_json(Value::Object{
+               {"version", Ledger::version, {}},
+               {"fingerprint", entry.fingerprint, {}},
+               {"instance_id", entry.instance_id, {}},
+               {"attempts", std::int64_t{entry.attempts}, {}},
+               {"outcome", entry.outcome, {}},
+               {"error", entry.error, {}},
+           }) +
+           "\n";
+}
+
+} // namespace
+
+Result<Ledger> Ledger::open(const Root& root) {
+    Ledger ledger{root / "/var/lib/agent/ledger"};
+    if (auto made = ensure_directory(ledger.directory_, {.mode = 0700}); !made)
+        return context(made.error(), "opening the ledger");
+    std::error_code failure;
+    std::vector<std::filesystem::path> files;
+    for (const auto& file : std::filesystem::directory_iterator{ledger.directory_, failure}) {
+        const std::string name = file.path().filename().string();
+        if (name.starts_with('.'))
+            std::remove(file.path().c_str()); // a write that a crash cut short
+        else if (file.path().extension() == ".json")
+            files.push_back(file.path());
+    }
+    if (failure)
+        return system_error("reading the ledger", failure.value());
+    std::sort(files.begin(), files.end());
+    for (const auto& file : files)
+        ledger.load(file);
+    return ledger;
+}
+
+void Ledger::load(const std::filesystem::path& file) {
+    const auto content = read_file(file, size_limit);
+    if (!content) {
+        set_aside(file, content.error().message);
+        return;
+    }
+    const auto entry = parse(content->value_or(""));
+    if (!entry)
+        set_aside(file, entry.error().message);
+    else
+        entries_[file.stem().string()] = *entry;
+}
+
+void Ledger::set_aside(const std::filesystem::path& file, const std::string& why) {
+    std::filesystem::path aside;
+    for (unsigned n = 1; n <= kept_aside; ++n) {
+        aside = file.string() + ".set-aside-" + std::to_string(n);
+        if (!std::filesystem::exists(aside))
+            break;
+    }
+    std::error_code failure;
+    std::filesystem::rename(file, aside, failure);
+    notes_.push_back("the ledger's " + file.filename().string() + " was set aside (" + why +
+                     "); what it stood for is checked again");
+}
+
+const LedgerEntry* Ledger::find(const std::string& id) const {
+    const auto found = entries_.find(id);
+    return found == entries_.end() ? nullptr : &found->second;
+}
+
+Result<void> Ledger::record(const std::string& id, LedgerEntry entry) {
+    const auto found = entries_.find(id);
+    if (found != entries_.end() && found->second == entry)
+        return {};
+    if (auto written = durable_write(directory_ / (id + ".json"), write(entry), {.mode = 0600});
+        !written)
+        return context(written.error(), "recording " + id + " in the ledger");
+    entries_[id] = std::move(entry);
+    return {};
+}
+
+} // namespace agent
