@@ -1,5 +1,5 @@
-// Owns time in tests: nothing waits for real. Either whoever sleeps moves time to his waking (in the
-// right order when several sleep), or sleepers wait until the test calls advance().
+// Owns time in tests: nothing waits for real. Either whoever sleeps moves time to his waking (in
+// the right order when several sleep), or sleepers wait until the test calls advance().
 #pragma once
 
 #include "agent/base/stop.hpp"
@@ -42,9 +42,8 @@ public:
         const auto sleeper = std::make_shared<Sleeper>(executor, now_ + duration);
         sleepers_.push_back(sleeper);
         const std::stop_callback on_stop{stop_, [sleeper, executor] {
-                                             boost::asio::post(executor, [sleeper] {
-                                                 sleeper->bell.cancel();
-                                             });
+                                             boost::asio::post(
+                                                 executor, [sleeper] { sleeper->bell.cancel(); });
                                          }};
         if (mode_ == Advance::by_sleeping)
             boost::asio::post(executor, [this] { wake_next(); });

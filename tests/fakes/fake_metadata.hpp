@@ -39,10 +39,9 @@ public:
             const auto bell =
                 std::make_shared<boost::asio::steady_timer>(executor, Monotonic::max());
             bell_ = bell;
-            const std::stop_callback on_stop{stop_, [bell, executor] {
-                                                 boost::asio::post(executor,
-                                                                   [bell] { bell->cancel(); });
-                                             }};
+            const std::stop_callback on_stop{
+                stop_,
+                [bell, executor] { boost::asio::post(executor, [bell] { bell->cancel(); }); }};
             boost::system::error_code rung;
             co_await bell->async_wait(
                 boost::asio::redirect_error(boost::asio::use_awaitable, rung));

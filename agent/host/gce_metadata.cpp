@@ -1,0 +1,225 @@
+#include "agent/host/gce_metadata.hpp"
+
+#include "agent/base/document.hpp"
+#include "agent/base/text.hpp"
+#include "agent/ports/documents.hpp"
+
+#include <boost/asio/ip/address.hpp>
+
+#include <charconv>
+#include <chrono>
+#include <utility>
+
+namespace agent {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr std::string_view flavor_name = "Metadata-Flavor";
+constexpr std::string_view flavor = "Google";
+constexpr std::size_t size_limit = 1 << 20; // all custom metadata together is below 512 KB
+// The server answers an unchanged value after timeout_sec; Google's own agent waits 70 s for that.
+constexpr auto poll_deadline = 70s;
+constexpr auto put_deadline = 5s;
+
+std::string percent_encoded(std::string_view text) {
+    constexpr std::string_view digits = "0123456789ABCDEF";
+    std::string out;
+    for (const char c : text) {
+        const auto byte = static_cast<unsigned char>(c);
+        const bool plain = (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') ||
+                           (c >= 'a' && c <= 'z') || c == '-' || c == '.' || c == '_' || c == '~';
+        if (plain) {
+            out += c;
+        } else {
+            out += '%';
+            out += digits[byte >> 4];
+            out += digits[byte & 15];
+        }
+    }
+    return out;
+}
+
+const Value& member(const Value& object, const std::string& key) {
+    static const Value nothing;
+    const Value* found = object.find(key);
+    return found ? *found : nothing;
+}
+
+const Value::Array& elements(const Value& value) {
+    static const Value::Array none;
+    const auto* array = value.as_array();
+    return array ? *array : none;
+}
+
+std::string last_component(const std::string& path) {
+    return path.substr(path.rfind('/') + 1); // npos + 1 is 0
+}
+
+std::string digits_of(const Value& id) {
+    if (const auto* small = id.as_integer())
+        return std::to_string(*small);
+    if (const auto* large = std::get_if<std::uint64_t>(&id.data))
+        return std::to_string(*large);
+    const auto* text = id.as_string();
+    return text ? *text : std::string{};
+}
+
+std::map<std::string, std::string> attributes_of(const Value& tree) {
+    std::map<std::string, std::string> attributes;
+    const Value& found = member(tree, "attributes");
+    if (const auto* members = found.as_object())
+        for (const auto& [key, value, position] : *members)
+            if (const auto* text = value.as_string())
+                attributes.emplace(key, *text);
+    return attributes;
+}
+
+void add_text(std::vector<std::string>& list, const Value& value) {
+    if (const auto* text = value.as_string(); text && !text->empty())
+        list.push_back(*text);
+}
+
+MachineFacts facts_of(const Value& tree) {
+    const Value& instance = member(tree, "instance");
+    const Value& project = member(tree, "project");
+    MachineFacts facts;
+    facts.instance_id = digits_of(member(instance, "id"));
+    facts.name = instance.string_or("name", "");
+    facts.hostname = instance.string_or("hostname", "");
+    facts.zone = last_component(instance.string_or("zone", ""));
+    facts.project_id = project.string_or("projectId", "");
+    for (const auto& interface : elements(member(instance, "networkInterfaces"))) {
+        add_text(facts.internal_addresses, member(interface, "ip"));
+        for (const auto& access : elements(member(interface, "accessConfigs")))
+            add_text(facts.external_addresses, member(access, "externalIp"));
+    }
+    for (const auto& tag : elements(member(instance, "tags")))
+        add_text(facts.tags, tag);
+    facts.instance_attributes = attributes_of(instance);
+    facts.project_attributes = attributes_of(project);
+    return facts;
+}
+
+// 412 is what Google's own agent retries as well.
+bool is_passing(unsigned status) {
+    return status == 408 || status == 412 || status == 429 || status >= 500;
+}
+
+} // namespace
+
+Result<TcpEndpoint> metadata_endpoint(std::string_view text) {
+    const auto wrong = [&] {
+        return misconfigured("GCE_METADATA_HOST is \"" + printable(text, 80) +
+                                 "\", which is no numeric address with or without a port",
+                             "set it to an address such as 169.254.169.254 or 127.0.0.1:8080, or "
+                             "unset it");
+    };
+    std::string_view address = text;
+    std::string_view port;
+    if (text.starts_with('[')) {
+        const auto end = text.find(']');
+        if (end == std::string_view::npos)
+            return wrong();
+        address = text.substr(1, end - 1);
+        port = text.substr(end + 1);
+    } else if (const auto colon = text.find(':');
+               colon != std::string_view::npos && colon == text.rfind(':')) {
+        address = text.substr(0, colon);
+        port = text.substr(colon);
+    }
+    TcpEndpoint endpoint;
+    endpoint.address = std::string{address};
+    boost::system::error_code not_numeric;
+    boost::asio::ip::make_address(endpoint.address, not_numeric);
+    if (not_numeric)
+        return wrong();
+    if (!port.empty()) {
+        const char* const end = port.data() + port.size();
+        const auto [rest, failed] = std::from_chars(port.data() + 1, end, endpoint.port);
+        if (port.front() != ':' || failed != std::errc{} || rest != end || endpoint.port == 0)
+            return wrong();
+    }
+    return endpoint;
+}
+
+GceMetadata::GceMetadata(HttpClient& http, TcpEndpoint endpoint)
+    : http_{http}, endpoint_{std::move(endpoint)} {}
+
+HttpRequest GceMetadata::request(std::string_view path) const {
+    HttpRequest request;
+    request.endpoint = endpoint_;
+    request.host = endpoint_.address.find(':') == std::string::npos ? endpoint_.address
+                                                                    : "[" + endpoint_.address + "]";
+    if (endpoint_.port != 80)
+        request.host += ":" + std::to_string(endpoint_.port);
+    request.target = "/computeMetadata/v1/" + std::string{path};
+    request.headers.emplace(flavor_name, flavor);
+    request.body_limit = size_limit;
+    return request;
+}
+
+boost::asio::awaitable<Result<HttpResponse>> GceMetadata::get(HttpRequest request) {
+    auto response = co_await http_.exchange(std::move(request));
+    if (!response)
+        co_return context(response.error(), "asking the metadata server");
+    const std::string status = std::to_string(response->status);
+    if (is_passing(response->status))
+        co_return transient("the metadata server answered with status " + status);
+    if (response->header(std::string{flavor_name}) != flavor)
+        co_return permanent("what answers at " + endpoint_.address +
+                                " is not GCE's metadata server: "
+                                "the header `Metadata-Flavor: Google` is missing (status " +
+                                status + ")",
+                            "this needs a Compute Engine VM without a proxy in front of " +
+                                endpoint_.address);
+    if (response->status != 200)
+        co_return permanent("the metadata server answered with status " + status + ": " +
+                            printable(trim(response->body), 120));
+    co_return response;
+}
+
+boost::asio::awaitable<Result<MachineFacts>> GceMetadata::read() {
+    HttpRequest whole = request("?recursive=true&alt=json");
+    const auto response = co_await get(std::move(whole));
+    if (!response)
+        co_return response.error();
+    const auto tree = parse_json(response->body);
+    if (!tree)
+        co_return transient("the metadata server's answer is no JSON: " + tree.error().message);
+    if (!tree->as_object())
+        co_return transient("the metadata server's answer is no JSON object");
+    co_return facts_of(*tree);
+}
+
+boost::asio::awaitable<Result<std::string>> GceMetadata::wait_for_attributes(std::string etag) {
+    HttpRequest poll = request("instance/attributes/?recursive=true");
+    if (!etag.empty()) {
+        poll.target += "&wait_for_change=true&timeout_sec=60&last_etag=" + percent_encoded(etag);
+        poll.deadline = poll_deadline;
+    }
+    const auto response = co_await get(std::move(poll));
+    if (!response)
+        co_return response.error();
+    std::string now = response->header("etag");
+    if (now.empty())
+        co_return transient("the metadata server answered without an ETag");
+    co_return now;
+}
+
+boost::asio::awaitable<GuestWrite> GceMetadata::put_guest_attribute(std::string key,
+                                                                    std::string value) {
+    HttpRequest write = request("instance/guest-attributes/agent/" + key);
+    write.method = "PUT";
+    write.body = std::move(value);
+    write.deadline = put_deadline;
+    const auto response = co_await http_.exchange(std::move(write));
+    if (!response || is_passing(response->status))
+        co_return GuestWrite::later;
+    if (response->status >= 200 && response->status < 300)
+        co_return GuestWrite::written;
+    // "Guest attributes endpoint access is disabled."
+    co_return response->status == 403 ? GuestWrite::disabled : GuestWrite::rejected;
+}
+
+} // namespace agent

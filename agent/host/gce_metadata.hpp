@@ -1,0 +1,41 @@
+// Owns the talk with GCE's metadata server: paths, the Metadata-Flavor header, what its answers
+// mean.
+#pragma once
+
+#include "agent/ports/http.hpp"
+#include "agent/ports/metadata.hpp"
+
+#include <boost/asio/awaitable.hpp>
+
+#include <string>
+#include <string_view>
+
+namespace agent {
+
+// "169.254.169.254" or "127.0.0.1:8080", as in GCE_METADATA_HOST; a host name is refused, for
+// nothing here asks DNS.
+[[nodiscard]] Result<TcpEndpoint> metadata_endpoint(std::string_view text);
+
+class GceMetadata final : public MetadataSource {
+public:
+    // Where the server is unless GCE_METADATA_HOST says otherwise; the same on every VM.
+    static constexpr std::string_view standard_address = "169.254.169.254";
+
+    // `http` outlives this.
+    GceMetadata(HttpClient& http, TcpEndpoint endpoint);
+
+    boost::asio::awaitable<Result<MachineFacts>> read() override;
+    boost::asio::awaitable<Result<std::string>> wait_for_attributes(std::string etag) override;
+    boost::asio::awaitable<GuestWrite> put_guest_attribute(std::string key,
+                                                           std::string value) override;
+
+private:
+    [[nodiscard]] HttpRequest request(std::string_view path) const;
+    // Only a 200 of GCE's own server is a success.
+    boost::asio::awaitable<Result<HttpResponse>> get(HttpRequest request);
+
+    HttpClient& http_;
+    TcpEndpoint endpoint_;
+};
+
+} // namespace agent
