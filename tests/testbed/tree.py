@@ -66,11 +66,19 @@ class TreeFailed(Exception):
 
 def base(suite: str = "bookworm") -> pathlib.Path:
     """The read-only tree of a Debian suite; made now if the cache does not have it (1–2 minutes)."""
+    return cache.entry(_name(suite), lambda root: _make(root, suite))
+
+
+def is_made(suite: str = "bookworm") -> bool:
+    """Whether base() returns at once."""
+    return (cache.root() / _name(suite)).exists()
+
+
+def _name(suite: str) -> str:
     borrowed = [machine.archive_sources(suite), machine.apt_settings()]
     borrowed += [machine.pip_settings(), machine.certificates()]
     recipe = pathlib.Path(__file__).read_text() + "".join(borrowed)
-    key = hashlib.sha256(recipe.encode()).hexdigest()[:12]
-    return cache.entry(f"tree-{suite}-{key}", lambda root: _make(root, suite))
+    return f"tree-{suite}-{hashlib.sha256(recipe.encode()).hexdigest()[:12]}"
 
 
 def _make(root: pathlib.Path, suite: str) -> None:

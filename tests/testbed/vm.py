@@ -160,8 +160,11 @@ class Vm:
         self._keeper = None
 
     def stay(self) -> None:
-        """Leaves the VM running when this process ends; stop_kept() takes it away."""
+        """Lets go of the VM: it outlives the `with` block and this process, until stop_kept()."""
         self._tell("stay")
+        self._keeper.stdin.close()
+        self._keeper.stdout.close()
+        self._keeper = None
 
     def is_running(self) -> bool:
         return self._state()["nspawn"] is not None
