@@ -1,65 +1,22 @@
 #include "agent/base/lock.hpp"
+#include "tests/support/lock_holder.hpp"
 #include "tests/support/temp_root.hpp"
 
 #include <catch2/catch_test_macros.hpp>
 
-#include <array>
-#include <csignal>
 #include <filesystem>
 #include <optional>
 #include <variant>
 
 #include <sys/stat.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 namespace agent {
 namespace {
 
-// Another process that holds the lock from its construction on until end().
-class Holder {
-public:
-    explicit Holder(const std::filesystem::path& path) {
-        std::array<int, 2> ends{};
-        REQUIRE(::pipe(ends.data()) == 0);
-        pid_ = ::fork();
-        REQUIRE(pid_ >= 0);
-        if (pid_ == 0) {
-            const auto taken = ProcessLock::take(path);
-            const bool held = taken && std::holds_alternative<ProcessLock>(*taken);
-            const char answer = held ? 'y' : 'n';
-            if (::write(ends[1], &answer, 1) == 1)
-                ::pause();
-            ::_exit(1);
-        }
-        char answer = 'n';
-        const bool answered = ::read(ends[0], &answer, 1) == 1;
-        ::close(ends[0]);
-        ::close(ends[1]);
-        REQUIRE(answered);
-        REQUIRE(answer == 'y');
-    }
-    Holder(const Holder&) = delete;
-    Holder& operator=(const Holder&) = delete;
-    ~Holder() { end(); }
-
-    [[nodiscard]] pid_t pid() const { return pid_; }
-    void end() {
-        if (pid_ > 0) {
-            ::kill(pid_, SIGKILL);
-            ::waitpid(pid_, nullptr, 0);
-        }
-        pid_ = 0;
-    }
-
-private:
-    pid_t pid_ = 0;
-};
-
 TEST_CASE("lock: the second process learns who holds it", "[unit][base]") {
     const test::TempRoot root;
     const auto path = root.path() / "lock";
-    Holder holder{path};
+    test::LockHolder holder{path};
 
     const auto refused = ProcessLock::take(path);
     REQUIRE(refused.has_value());
@@ -71,7 +28,7 @@ TEST_CASE("lock: the second process learns who holds it", "[unit][base]") {
 TEST_CASE("lock: it is free again when its holder was killed", "[unit][base]") {
     const test::TempRoot root;
     const auto path = root.path() / "lock";
-    Holder holder{path};
+    test::LockHolder holder{path};
     holder.end();
 
     CHECK(lock_holder(path) == std::nullopt);
