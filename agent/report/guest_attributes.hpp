@@ -1,50 +1,63 @@
-// Owns what the VM says of itself in guest attributes: agent/report (first), agent/summary, agent/state
-// (last, and only when it changed), within Google's limit for all programs of the VM together.
-// Source: 10 writes a minute a VM, burst 3 a second (Google's documentation); we take at most 6 a minute.
+// Owns what the VM says of itself in guest attributes: agent/report (first), agent/summary,
+// agent/state (last, and only when it changed), within Google's limit for all programs of the VM
+// together. Source: 10 writes a minute a VM, burst 3 a second (Google's documentation); we take at
+// most 6 a minute.
 #pragma once
 
 #include "agent/ports/clock.hpp"
 #include "agent/ports/metadata.hpp"
 #include "agent/report/status.hpp"
 
+#include <chrono>
 #include <deque>
-#include <functional>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
-#include <vector>
 
 namespace agent {
 
 // Decides which PUT is due when; pure. Intermediate reports are coalesced: only the newest is kept.
-// The newest state is always delivered in the end; a state change may use the whole budget, a mere
-// change of summary or report leaves room (2 writes) for the next state change.
+// The newest state is always delivered in the end, after one report and one summary that know of
+// it, however often those change meanwhile. A state change may use the whole budget; a mere change
+// of report or summary leaves room for the three writes of the next state change.
 class GuestAttributeSchedule {
 public:
     struct Put {
         std::string key;
         std::string value;
+        unsigned round = 0; // which of the offered states it knows of
     };
     static constexpr unsigned writes_a_minute = 6;
+    static constexpr unsigned kept_for_a_state = 3;
+    static constexpr std::chrono::milliseconds gap{500}; // between two writes, below Google's burst
 
-    // The newest status to be told. `at_once`: this is the last word of the process.
+    // The newest status to be told. Another state than that of the last offer ends the waiting
+    // after failures, and tries again what was disabled.
     void offer(const Status& status);
     // The next write, if one is due at `now`.
     [[nodiscard]] std::optional<Put> next(Monotonic now) const;
-    // When to ask again if next() gave nothing but something is left to tell; nullopt: nothing is left.
+    // When next() will give something, not before `now`; nullopt: nothing is left to tell.
     [[nodiscard]] std::optional<Monotonic> wake(Monotonic now) const;
-    // What came of the write that next() named.
+    // What came of the write that next() named; `now` is after the answer.
     void done(const Put& put, GuestWrite outcome, Monotonic now);
-    // 403 was seen: nothing more is tried until the next offer() of another state; says so in status.
+    // The last answer was 403, so nothing is tried before another state is offered: for status to
+    // say, with the remedy.
     [[nodiscard]] bool disabled() const { return disabled_; }
 
 private:
+    [[nodiscard]] bool differs(const std::string& key) const;
+    [[nodiscard]] std::optional<std::string> key_due() const;
+
     std::map<std::string, std::string> wanted_;
     std::map<std::string, std::string> told_;
-    std::deque<Monotonic> writes_; // of the last minute
+    std::set<std::string> told_of_state_; // written since the newest state was offered
+    std::deque<Monotonic> writes_;        // of the last minute, whatever came of them
     std::optional<Monotonic> not_before_;
+    unsigned round_ = 0; // counts the offers of another state
     unsigned failures_ = 0;
     bool disabled_ = false;
+    bool may_try_ = true; // when disabled
 };
 
 } // namespace agent

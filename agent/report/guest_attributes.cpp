@@ -1,0 +1,97 @@
+#include "agent/report/guest_attributes.hpp"
+
+#include "agent/base/backoff.hpp"
+#include "agent/base/text.hpp"
+#include "agent/ports/documents.hpp"
+
+#include <algorithm>
+
+namespace agent {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr auto window = 60s;
+constexpr std::size_t longest_summary = 256;
+constexpr Backoff after_failure{2s, 60s};
+
+const std::string report_key = "report";
+const std::string summary_key = "summary";
+const std::string state_key = "state";
+
+} // namespace
+
+void GuestAttributeSchedule::offer(const Status& status) {
+    wanted_[report_key] = write_json(to_report(status));
+    wanted_[summary_key] = printable(status.summary, longest_summary);
+    std::string state{name_of(status.state)};
+    if (wanted_[state_key] == state)
+        return;
+    wanted_[state_key] = std::move(state);
+    ++round_;
+    told_of_state_.clear();
+    not_before_.reset();
+    failures_ = 0;
+    may_try_ = true;
+}
+
+bool GuestAttributeSchedule::differs(const std::string& key) const {
+    const auto wanted = wanted_.find(key);
+    if (wanted == wanted_.end())
+        return false;
+    const auto told = told_.find(key);
+    return told == told_.end() || told->second != wanted->second;
+}
+
+std::optional<std::string> GuestAttributeSchedule::key_due() const {
+    const bool state_is_new = differs(state_key);
+    for (const auto& key : {report_key, summary_key})
+        if (differs(key) && !(state_is_new && told_of_state_.contains(key)))
+            return key;
+    return state_is_new ? std::optional{state_key} : std::nullopt;
+}
+
+std::optional<Monotonic> GuestAttributeSchedule::wake(Monotonic now) const {
+    if ((disabled_ && !may_try_) || !key_due())
+        return std::nullopt;
+    Monotonic due = std::max(now, not_before_.value_or(now));
+    if (!writes_.empty())
+        due = std::max(due, writes_.back() + gap);
+    const std::size_t budget =
+        differs(state_key) ? writes_a_minute : writes_a_minute - kept_for_a_state;
+    // A write at the very end of a window is still in it.
+    if (writes_.size() >= budget)
+        due = std::max(due, writes_[writes_.size() - budget] + window + 1ms);
+    return due;
+}
+
+std::optional<GuestAttributeSchedule::Put> GuestAttributeSchedule::next(Monotonic now) const {
+    const auto due = wake(now);
+    if (!due || *due > now)
+        return std::nullopt;
+    const auto key = key_due();
+    return Put{*key, wanted_.at(*key), round_};
+}
+
+void GuestAttributeSchedule::done(const Put& put, GuestWrite outcome, Monotonic now) {
+    writes_.push_back(now);
+    while (writes_.size() > writes_a_minute)
+        writes_.pop_front();
+
+    if (outcome == GuestWrite::later) {
+        not_before_ = now + after_failure.delay(++failures_, 1.0);
+        return;
+    }
+    failures_ = 0;
+    not_before_.reset();
+    disabled_ = outcome == GuestWrite::disabled;
+    may_try_ = !disabled_;
+    if (disabled_)
+        return;
+    // What was rejected would be rejected again: it counts as told.
+    told_[put.key] = put.value;
+    if (put.round == round_)
+        told_of_state_.insert(put.key);
+}
+
+} // namespace agent
