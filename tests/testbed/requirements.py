@@ -141,6 +141,7 @@ def _install_debian(packages: list[str], say: Callable[[str], None]) -> None:
         apt = ["apt-get", "-q", "-o", "DPkg::Lock::Timeout=300"]
         say("reading the package lists")
         _run([*apt, "update"], "apt-get update failed")
+        _run(["dpkg", "--configure", "--pending"], "dpkg could not finish an installation")
         say(f"installing {' '.join(absent)}")
         _run(
             [*apt, "install", "--yes", "--no-install-recommends", *absent],
