@@ -1,0 +1,339 @@
+#include "agent/front/front.hpp"
+
+#include "agent/base/files.hpp"
+#include "agent/base/log.hpp"
+#include "agent/base/stop.hpp"
+#include "agent/front/limits.hpp"
+#include "agent/front/page.hpp"
+#include "agent/front/relay.hpp"
+#include "agent/front/request.hpp"
+#include "agent/ports/probe.hpp"
+
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/this_coro.hpp>
+#include <boost/asio/use_awaitable.hpp>
+
+#include <exception>
+#include <optional>
+#include <set>
+#include <string>
+
+namespace agent {
+namespace {
+
+namespace asio = boost::asio;
+using Timer = asio::steady_timer;
+constexpr auto quietly = asio::as_tuple(asio::use_awaitable);
+
+constexpr std::size_t head_limit = 16 * 1024;
+constexpr unsigned char tls_handshake_record = 22; // RFC 8446 §5.1, ContentType
+constexpr std::chrono::milliseconds pause_after_failed_accept{100};
+
+class Front {
+public:
+    Front(asio::any_io_executor executor,
+          FrontWorld world,
+          FrontSettings settings,
+          std::stop_token stop)
+        : executor_{executor}, world_{std::move(world)}, settings_{std::move(settings)},
+          stop_{std::move(stop)}, gate_{settings_.times.gate},
+          changed_{executor, Timer::time_point::max()}, probe_due_{executor} {}
+
+    asio::awaitable<void> run();
+
+private:
+    // Everything that runs beside run() is counted, and run() returns only when none is left.
+    enum class OnThrow { end_front, end_session };
+    void start(asio::awaitable<void> work, OnThrow on_throw);
+    // Until changed() finds that `done` holds, or until `deadline`.
+    template <class Done>
+    asio::awaitable<void> until(Done done, Timer::time_point deadline = Timer::time_point::max());
+    void changed() { changed_.cancel(); }
+
+    asio::awaitable<void> accept_from(Listener& listener);
+    asio::awaitable<void> probe_again_and_again();
+    asio::awaitable<void> probe();
+    asio::awaitable<ProbeObservation> observe(std::string& what);
+
+    asio::awaitable<void> session(std::unique_ptr<Incoming> client);
+    // Whether the session was relayed; otherwise it gets the page.
+    asio::awaitable<bool> relayed(Incoming& client);
+    asio::awaitable<void> redirect(Incoming& client);
+    asio::awaitable<void> show_page(Incoming& client);
+    asio::awaitable<std::optional<std::string>> read_head(Incoming& client);
+    asio::awaitable<void> send(Incoming& client, std::string answer);
+    [[nodiscard]] PageContent content() const;
+
+    // What must be closed when the front ends, or when Jupyter is found open.
+    class Registration {
+    public:
+        Registration(std::set<ByteStream*>& streams, ByteStream& stream)
+            : streams_{streams}, stream_{stream} {
+            streams_.insert(&stream_);
+        }
+        Registration(const Registration&) = delete;
+        Registration& operator=(const Registration&) = delete;
+        ~Registration() { streams_.erase(&stream_); }
+
+    private:
+        std::set<ByteStream*>& streams_;
+        ByteStream& stream_;
+    };
+    static void close_all(const std::set<ByteStream*>& streams) {
+        for (auto* stream : streams)
+            stream->close();
+    }
+
+    asio::any_io_executor executor_;
+    FrontWorld world_;
+    FrontSettings settings_;
+    std::stop_token stop_;
+    Gate gate_;
+    SessionLimits limits_;
+    std::set<ByteStream*> clients_;
+    std::set<ByteStream*> backends_;
+    std::string told_; // the last word about Jupyter in the journal
+    std::size_t tasks_ = 0;
+    std::exception_ptr failure_;
+    Timer changed_;
+    Timer probe_due_;
+};
+
+void Front::start(asio::awaitable<void> work, OnThrow on_throw) {
+    ++tasks_;
+    asio::co_spawn(executor_, std::move(work), [this, on_throw](std::exception_ptr thrown) {
+        --tasks_;
+        try {
+            if (thrown)
+                std::rethrow_exception(thrown);
+        } catch (const Stopped&) { // the probe, when the process ends
+        } catch (const std::exception& bug) {
+            if (on_throw == OnThrow::end_front)
+                failure_ = thrown;
+            else
+                log::error(std::string{"A session ended by a bug: "} + bug.what() + ".");
+        }
+        changed();
+    });
+}
+
+template <class Done> asio::awaitable<void> Front::until(Done done, Timer::time_point deadline) {
+    while (!done() && Timer::clock_type::now() < deadline) {
+        changed_.expires_at(deadline);
+        co_await changed_.async_wait(quietly);
+    }
+}
+
+asio::awaitable<void> Front::run() {
+    const std::stop_callback stopped{stop_, [this] { changed(); }};
+    try {
+        co_await probe();
+    } catch (const Stopped&) {
+        co_return;
+    }
+    for (const auto& listener : world_.listeners)
+        start(accept_from(*listener), OnThrow::end_front);
+    start(probe_again_and_again(), OnThrow::end_front);
+    world_.notifier.ready();
+
+    co_await until([this] { return stop_.stop_requested() || failure_; });
+    world_.notifier.stopping();
+    for (const auto& listener : world_.listeners)
+        listener->close();
+    probe_due_.cancel();
+    if (!failure_)
+        co_await until([this] { return limits_.sessions() == 0; },
+                       Timer::clock_type::now() + settings_.times.drain);
+    close_all(clients_);
+    close_all(backends_);
+    co_await until([this] { return tasks_ == 0; });
+    if (failure_)
+        std::rethrow_exception(failure_);
+}
+
+asio::awaitable<void> Front::accept_from(Listener& listener) {
+    Timer pause{executor_};
+    while (!stop_.stop_requested() && !failure_) {
+        auto accepted = co_await listener.accept();
+        if (stop_.stop_requested() || failure_)
+            co_return;
+        if (!accepted) {
+            log::warning(accepted.error().message);
+            pause.expires_after(pause_after_failed_accept);
+            co_await pause.async_wait(quietly);
+            continue;
+        }
+        if (limits_.admit((*accepted)->peer_network()))
+            start(session(std::move(*accepted)), OnThrow::end_session);
+    }
+}
+
+asio::awaitable<void> Front::probe_again_and_again() {
+    while (!stop_.stop_requested() && !failure_) {
+        world_.notifier.alive();
+        probe_due_.expires_at(gate_.next_probe());
+        co_await probe_due_.async_wait(quietly);
+        if (!stop_.stop_requested() && !failure_ && Timer::clock_type::now() >= gate_.next_probe())
+            co_await probe();
+    }
+}
+
+asio::awaitable<void> Front::probe() {
+    std::string what;
+    const auto observation = co_await observe(what);
+    gate_.probed(observation, Timer::clock_type::now());
+    if (observation.outcome == ProbeOutcome::unsafe)
+        close_all(backends_);
+
+    std::string word = gate_.open() ? std::string{"Relaying to Jupyter."} : what;
+    if (word == told_)
+        co_return;
+    world_.notifier.status(gate_.open() ? word : "Showing the page: " + word);
+    if (gate_.open())
+        log::notice(word);
+    else if (observation.outcome == ProbeOutcome::unsafe)
+        log::error("Nothing is relayed: " + word);
+    else
+        log::notice("Showing the page: " + word);
+    told_ = std::move(word);
+}
+
+asio::awaitable<ProbeObservation> Front::observe(std::string& what) {
+    ProbeObservation observation;
+    {
+        const auto connection = co_await world_.backend.connect(settings_.times.connect);
+        if (!connection) {
+            what = connection.error().message;
+            if (connection.error().kind != ErrorKind::transient)
+                observation.outcome = ProbeOutcome::unsafe;
+            co_return observation;
+        }
+        observation.process = connection->process;
+    }
+    const auto answered = co_await probe_jupyter(
+        world_.http, settings_.backend, settings_.token, settings_.times.probe);
+    if (answered) {
+        observation.outcome = ProbeOutcome::passed;
+        co_return observation;
+    }
+    what = answered.error().message;
+    observation.outcome = answered.error().kind == ErrorKind::transient ? ProbeOutcome::unanswered
+                                                                        : ProbeOutcome::unsafe;
+    co_return observation;
+}
+
+asio::awaitable<void> Front::session(std::unique_ptr<Incoming> client) {
+    struct Place {
+        Front& front;
+        std::string network;
+        ~Place() { front.limits_.release(network); }
+    } const place{*this, client->peer_network()};
+    const Registration registered{clients_, *client};
+
+    client->expires_after(settings_.times.handshake);
+    const auto first = co_await client->peek();
+    if (!first || !*first)
+        co_return;
+    if (**first == tls_handshake_record) {
+        if (const auto secured = co_await client->start_tls(); !secured)
+            co_return;
+        const bool done = co_await relayed(*client);
+        if (!done)
+            co_await show_page(*client);
+    } else if (**first >= 'A' && **first <= 'Z') {
+        co_await redirect(*client);
+    }
+    client->close();
+}
+
+asio::awaitable<bool> Front::relayed(Incoming& client) {
+    if (!gate_.open())
+        co_return false;
+    const auto connection = co_await world_.backend.connect(settings_.times.connect);
+    // Asked after the wait: Jupyter may have been found open meanwhile.
+    if (!connection || !gate_.open_to(connection->process)) {
+        if (gate_.open()) {
+            gate_.lost(Timer::clock_type::now());
+            probe_due_.cancel();
+        }
+        co_return false;
+    }
+    const Registration registered{backends_, *connection->stream};
+    client.expires_after(std::nullopt);
+    co_await relay(client, *connection->stream, settings_.times.half_closed);
+    co_return true;
+}
+
+asio::awaitable<void> Front::redirect(Incoming& client) {
+    auto head = co_await read_head(client);
+    if (!head)
+        co_return;
+    const auto request = parse_request_head(*head);
+    std::string answer =
+        request ? redirect_answer(*request) : refusal(400, request.error().message);
+    co_await send(client, std::move(answer));
+}
+
+asio::awaitable<void> Front::show_page(Incoming& client) {
+    auto head = co_await read_head(client);
+    if (!head)
+        co_return;
+    const auto request = parse_request_head(*head);
+    std::string answer =
+        request ? page_answer(*request, content()) : refusal(400, request.error().message);
+    co_await send(client, std::move(answer));
+}
+
+// nullopt: none came, or one that was too long and has been refused.
+asio::awaitable<std::optional<std::string>> Front::read_head(Incoming& client) {
+    client.expires_after(settings_.times.request);
+    std::string head;
+    std::vector<char> piece(2048);
+    while (head.size() < head_limit) {
+        const auto got = co_await client.read_some(piece);
+        if (!got || *got == 0)
+            co_return std::nullopt;
+        head.append(piece.data(), *got);
+        if (const auto end = end_of_head(head)) {
+            head.resize(*end);
+            co_return head;
+        }
+    }
+    std::string answer = refusal(431, "The head of the request is too long.");
+    co_await send(client, std::move(answer));
+    co_return std::nullopt;
+}
+
+asio::awaitable<void> Front::send(Incoming& client, std::string answer) {
+    client.expires_after(settings_.times.answer);
+    if (const auto written = co_await client.write_all(answer); !written)
+        co_return;
+    if (const auto finished = co_await client.finish_writing(); !finished)
+        co_return;
+    // Closing with bytes unread (a body that we do not want) would reset the connection under the
+    // answer; so we wait for the peer's end, but not for long.
+    client.expires_after(settings_.times.linger);
+    std::vector<char> dropped(4096);
+    while (true) {
+        const auto got = co_await client.read_some(dropped);
+        if (!got || *got == 0)
+            co_return;
+    }
+}
+
+PageContent Front::content() const {
+    const auto status = read_file(settings_.status_file, status_file_limit);
+    return page_content(status ? *status : std::nullopt);
+}
+
+} // namespace
+
+asio::awaitable<void> run_front(FrontWorld world, FrontSettings settings, std::stop_token stop) {
+    const auto executor = co_await asio::this_coro::executor;
+    Front front{executor, std::move(world), std::move(settings), std::move(stop)};
+    co_await front.run();
+}
+
+} // namespace agent

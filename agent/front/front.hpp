@@ -1,0 +1,52 @@
+// Owns the life of the front: it accepts, and gives each connection the page or a relay to Jupyter.
+#pragma once
+
+#include "agent/base/secret.hpp"
+#include "agent/front/gate.hpp"
+#include "agent/ports/http.hpp"
+#include "agent/ports/notify.hpp"
+#include "agent/ports/stream.hpp"
+
+#include <boost/asio/awaitable.hpp>
+
+#include <chrono>
+#include <filesystem>
+#include <memory>
+#include <stop_token>
+#include <vector>
+
+namespace agent {
+
+struct FrontTimes {
+    std::chrono::milliseconds handshake{std::chrono::seconds{10}}; // first byte and TLS together
+    std::chrono::milliseconds request{std::chrono::seconds{10}};   // for the head of one request
+    std::chrono::milliseconds answer{std::chrono::seconds{10}};    // for the peer to take an answer
+    std::chrono::milliseconds linger{std::chrono::seconds{1}};     // for the peer to end after it
+    std::chrono::milliseconds connect{std::chrono::seconds{2}};    // to the backend
+    std::chrono::milliseconds probe{std::chrono::seconds{5}};
+    std::chrono::milliseconds half_closed{std::chrono::seconds{60}};
+    std::chrono::milliseconds drain{std::chrono::seconds{2}}; // for sessions, when asked to stop
+    GateTimes gate;
+};
+
+struct FrontSettings {
+    UnixEndpoint backend; // with its owner: what is probed
+    Secret token;
+    std::filesystem::path status_file;
+    FrontTimes times;
+};
+
+// References to what main owns; they outlive run_front().
+struct FrontWorld {
+    std::vector<std::unique_ptr<Listener>> listeners;
+    Backend& backend; // the same socket as FrontSettings::backend: what is relayed to
+    HttpClient& http;
+    ServiceNotifier& notifier;
+};
+
+// Probes once, says READY, serves until `stop`; then accepts nothing more, lets sessions go on for
+// `drain` at most and returns when all have ended. Does not throw Stopped.
+[[nodiscard]] boost::asio::awaitable<void>
+run_front(FrontWorld world, FrontSettings settings, std::stop_token stop);
+
+} // namespace agent

@@ -1,0 +1,41 @@
+// Owns the server's side of TLS (OpenSSL): the context, the listening sockets, their connections.
+#pragma once
+
+#include "agent/base/error.hpp"
+#include "agent/base/secret.hpp"
+#include "agent/ports/stream.hpp"
+
+#include <boost/asio/any_io_executor.hpp>
+
+#include <memory>
+#include <vector>
+
+namespace agent {
+
+// TLS 1.2 or newer, forward-secret AEAD suites only, no compression, no renegotiation, HTTP/1.1
+// when ALPN is asked. An unexpected end of TCP counts as an end of the stream: what we carry has
+// its own framing.
+class TlsServer {
+public:
+    // One PEM: an unencrypted private key and its certificate chain, leaf first. Misconfigured when
+    // it is not that.
+    static Result<TlsServer> from_pem(const Secret& combined_pem);
+
+    struct State;
+    explicit TlsServer(std::shared_ptr<const State> state) : state_{std::move(state)} {}
+    [[nodiscard]] const State& state() const { return *state_; }
+
+private:
+    std::shared_ptr<const State> state_;
+};
+
+// Takes over a listening TCP socket. Its connections keep the server's context alive.
+[[nodiscard]] Result<std::unique_ptr<Listener>>
+listen_on(boost::asio::any_io_executor executor, int listening_socket, TlsServer server);
+
+// The sockets that systemd holds for this process (sd_listen_fds(3): LISTEN_PID, LISTEN_FDS, from
+// descriptor 3 on), now close-on-exec. Takes the variables out of the environment. Permanent when
+// there are none, or one of them does not listen on a stream.
+[[nodiscard]] Result<std::vector<int>> sockets_from_systemd();
+
+} // namespace agent
