@@ -1,0 +1,56 @@
+// Owns the life of one Jupyter: starts it, tells systemd READY only when the three-part probe has
+// passed, watches it and ends it as JupyterPolicy says. Restarting is systemd's.
+#pragma once
+
+#include "agent/base/error.hpp"
+#include "agent/base/secret.hpp"
+#include "agent/ports/child.hpp"
+#include "agent/ports/clock.hpp"
+#include "agent/ports/http.hpp"
+#include "agent/ports/notify.hpp"
+
+#include <boost/asio/awaitable.hpp>
+
+#include <filesystem>
+#include <map>
+#include <stop_token>
+#include <string>
+
+namespace agent {
+
+struct JupyterOptions {
+    std::filesystem::path program; // /opt/jupyter/bin/jupyter-lab
+    std::filesystem::path config;  // /etc/agent/jupyter.json
+};
+
+struct JupyterWorld {
+    ChildLauncher& launcher;
+    HttpClient& http;
+    Clock& clock;
+    ServiceNotifier& notifier;
+};
+
+// What the configuration file says of how Jupyter is reached.
+struct JupyterAccess {
+    std::filesystem::path socket; // ServerApp.sock
+    Secret token;                 // IdentityProvider.token
+    std::string config_id;        // ports/jupyter_identity.hpp
+};
+
+// Refuses (misconfigured) what Jupyter would start with open or in another place: a missing, empty
+// or broken file, no token, no socket. Source: with a missing or broken --config file Jupyter
+// starts anyway with its defaults (measured, notebook 5.7 … jupyter_server 2.20).
+[[nodiscard]] Result<JupyterAccess> read_jupyter_access(const JupyterOptions& options);
+
+// All of Jupyter's environment: who it is from `inherited` (systemd's User= sets HOME, USER,
+// LOGNAME and SHELL), the rest our own; nothing else is passed on.
+[[nodiscard]] std::map<std::string, std::string>
+jupyter_environment(const std::filesystem::path& program,
+                    const std::map<std::string, std::string>& inherited);
+
+// Runs until Jupyter has ended; the value is this process's exit status: 0 when `stop` was
+// requested, 78 when the configuration was refused, else 1, so that systemd starts it again.
+boost::asio::awaitable<int>
+serve_jupyter(JupyterOptions options, JupyterWorld world, std::stop_token stop);
+
+} // namespace agent
