@@ -4,6 +4,7 @@
 
 #include <cerrno>
 #include <cstdlib>
+#include <vector>
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -154,6 +155,50 @@ bool file_is(const std::filesystem::path& path, std::string_view content, const 
         return false;
     const auto found = read_file(path);
     return found && *found && **found == content;
+}
+
+Result<void> sync_file(const std::filesystem::path& path) {
+    const UniqueFd fd{::open(path.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC)};
+    if (!fd || ::fsync(fd.get()) != 0)
+        return file_error("syncing", path, errno);
+    return {};
+}
+
+Result<void> copy_untrusted(const std::filesystem::path& from,
+                            const std::filesystem::path& to,
+                            std::size_t limit) {
+    const UniqueFd source{::open(from.c_str(), O_RDONLY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC)};
+    struct stat status {};
+    if (!source || ::fstat(source.get(), &status) != 0)
+        return file_error("reading", from, errno);
+    if (!S_ISREG(status.st_mode))
+        return permanent("reading " + from.string() + ": not a regular file");
+    ::unlink(to.c_str());
+    const UniqueFd target{::open(to.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600)};
+    if (!target)
+        return file_error("creating", to, errno);
+    std::size_t total = 0;
+    std::vector<char> buffer(1 << 17);
+    while (true) {
+        const ssize_t count = ::read(source.get(), buffer.data(), buffer.size());
+        if (count < 0 && errno == EINTR)
+            continue;
+        if (count < 0)
+            return file_error("reading", from, errno);
+        if (count == 0)
+            break;
+        total += static_cast<std::size_t>(count);
+        if (total > limit)
+            return permanent("copying " + from.string() + ": larger than " + std::to_string(limit) +
+                             " bytes");
+        if (auto written =
+                write_all(target.get(), {buffer.data(), static_cast<std::size_t>(count)}, to);
+            !written)
+            return written;
+    }
+    if (::fsync(target.get()) != 0)
+        return file_error("syncing", to, errno);
+    return {};
 }
 
 Result<void> remove_file(const std::filesystem::path& path) {

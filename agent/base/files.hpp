@@ -57,6 +57,15 @@ enum class Durability {
                            std::string_view content,
                            const FileMode& mode);
 
+// Makes what another program wrote there durable.
+[[nodiscard]] Result<void> sync_file(const std::filesystem::path& path);
+
+// Copies a regular file of at most `limit` bytes that somebody else may own and change meanwhile; the
+// copy is made 0600 and durable. Refuses links, FIFOs and devices.
+[[nodiscard]] Result<void> copy_untrusted(const std::filesystem::path& from,
+                                          const std::filesystem::path& to,
+                                          std::size_t limit);
+
 // Durable removal; absence is success.
 [[nodiscard]] Result<void> remove_file(const std::filesystem::path& path);
 

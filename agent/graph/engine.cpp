@@ -41,14 +41,16 @@ public:
             co_return out_of_time();
         command.deadline = std::min(command.deadline, left);
         if (!command.on_line)
-            command.on_line = [this](std::string_view line) { engine_.world_.on_line(id(), line); };
+            command.on_line = [this](std::string_view line) { log(line); };
         auto outcome = co_await engine_.world_.commands.run(std::move(command));
         co_return outcome;
     }
 
+    void log(std::string_view line) override { engine_.world_.on_line(id(), line); }
+
     void progress(std::string_view phrase) override {
         engine_.progress_[index_].reason = phrase;
-        engine_.world_.on_line(id(), phrase);
+        log(phrase);
         engine_.changed();
     }
 

@@ -37,9 +37,11 @@ struct StepTraits {
 class StepContext {
 public:
     virtual ~StepContext() = default;
-    // As CommandRunner::run, with the step's remaining time as the longest deadline; the output goes to
-    // the step's log.
+    // As CommandRunner::run, with the step's remaining time as the longest deadline; without an on_line
+    // of its own the command's output goes to the step's log.
     virtual boost::asio::awaitable<Result<CommandOutcome>> run(Command command) = 0;
+    // A line for the step's log alone.
+    virtual void log(std::string_view line) = 0;
     // What it is doing now, one short phrase; shown to people at once.
     virtual void progress(std::string_view phrase) = 0;
     // The inputs of the last success, when the ledger knows one.

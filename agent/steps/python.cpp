@@ -45,8 +45,9 @@ Result<void> PythonVenv::claim_prefix(const Account& owner) const {
                            std::filesystem::is_empty(prefix, failure)))
             return misconfigured(prefix_.string() + " exists and was not made by this agent",
                                  "move it away, or name another [python] prefix");
-        if (auto parent = ensure_directory(prefix.parent_path(), {.mode = 0755}); !parent)
-            return parent;
+        if (!std::filesystem::exists(prefix.parent_path(), failure))
+            if (auto parent = ensure_directory(prefix.parent_path(), {.mode = 0755}); !parent)
+                return parent;
         if (auto marked = durable_write(marker(), "made by agent\n"); !marked)
             return marked;
     }
@@ -61,7 +62,11 @@ boost::asio::awaitable<Result<void>> PythonVenv::apply(StepContext& context) {
         co_return claimed;
     context.progress("making a venv in " + prefix_.string());
     Command command;
-    command.argv = {"/usr/bin/python3", "-I", "-m", "venv", "--clear", prefix_.string()};
+    command.argv = {"/usr/bin/python3", "-I", "-m", "venv"};
+    // Never finished: what is there is half of ours. Finished once: what the user added stays.
+    if (!context.last_fingerprint())
+        command.argv.emplace_back("--clear");
+    command.argv.push_back(prefix_.string());
     command.as = *user;
     command.directory = prefix_;
     command.deadline = 5min;

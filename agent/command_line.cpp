@@ -1,0 +1,108 @@
+#include "agent/command_line.hpp"
+
+#include "agent/ports/layout.hpp"
+#include "agent/version.hpp"
+
+#include <CLI/App.hpp>
+#include <CLI/Config.hpp>
+#include <CLI/Formatter.hpp>
+
+#include <charconv>
+
+namespace agent::command_line {
+namespace {
+
+constexpr int usage_error = 64; // EX_USAGE
+
+} // namespace
+
+std::optional<std::chrono::milliseconds> parse_duration(const std::string& text) {
+    long long number = 0;
+    const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), number);
+    const std::string unit{end, text.data() + text.size()};
+    if (failure != std::errc{} || number < 0 || number > 31'536'000)
+        return std::nullopt;
+    if (unit == "ms")
+        return std::chrono::milliseconds{number};
+    if (unit == "s")
+        return std::chrono::seconds{number};
+    if (unit == "m")
+        return std::chrono::minutes{number};
+    if (unit == "h")
+        return std::chrono::hours{number};
+    return std::nullopt;
+}
+
+Invocation parse(int argc, const char* const* argv) {
+    CLI::App app{"Turns a bare cloud VM into a working, secure Jupyter machine.", "agent"};
+    app.set_version_flag("--version", std::string{"agent "} + version());
+    app.require_subcommand(1);
+
+    Invocation invocation;
+    app.add_subcommand("run", "the daemon behind agent.service: converge, then watch")
+        ->callback([&] { invocation = Run{}; });
+
+    Status status;
+    std::string timeout;
+    auto* status_app = app.add_subcommand(
+        "status",
+        "where this VM stands; exit 0 ready, 1 failed or stale, 2 degraded, 3 in progress");
+    status_app->add_flag("--json", status.json, "the whole status as one JSON object");
+    auto* wait = status_app->add_option(
+        "--wait", timeout, "wait until it has settled, at most TIMEOUT (90s, 10m, 2h)");
+    wait->expected(0, 1)->type_name("[=TIMEOUT]");
+    status_app->callback([&] {
+        status.wait = wait->count() > 0;
+        if (!timeout.empty() && timeout != "true") {
+            status.timeout = parse_duration(timeout);
+            if (!status.timeout)
+                throw CLI::ValidationError("--wait", timeout + " is no duration like 90s or 10m");
+        }
+        invocation = status;
+    });
+
+    Check check;
+    auto* check_app =
+        app.add_subcommand("check", "validates a config anywhere; exit 0 valid, 1 not");
+    check_app->add_option("FILE", check.files)->required();
+    check_app->callback([&] { invocation = check; });
+
+    app.add_subcommand("password", "reads a password, prints its hash for the config")
+        ->callback([&] { invocation = Password{}; });
+
+    Jupyter jupyter;
+    auto* jupyter_app = app.add_subcommand("jupyter", "what agent-jupyter.service executes");
+    jupyter_app->add_option("--program", jupyter.program)->required();
+    jupyter_app->add_option("--config", jupyter.config)->required();
+    jupyter_app->callback([&] { invocation = jupyter; });
+
+    Front front;
+    front.backend = layout::jupyter_socket;
+    auto* front_app = app.add_subcommand("front", "what agent-front.service executes");
+    front_app->add_option("--backend", front.backend);
+    front_app->add_option("--backend-owner", front.backend_owner, "the user id Jupyter runs as")
+        ->required();
+    front_app->callback([&] { invocation = front; });
+
+    EnvironmentWorker environment;
+    auto* worker = app.add_subcommand("worker")->group(""); // for the daemon alone: not in the help
+    worker->require_subcommand(1);
+    worker->add_subcommand("probe")->callback([&] { invocation = ProbeWorker{}; });
+    auto* environment_app = worker->add_subcommand("environment");
+    environment_app->add_option("PREFIX", environment.prefix)->required();
+    environment_app->callback([&] { invocation = environment; });
+
+    try {
+        app.parse(argc, argv);
+    } catch (const CLI::CallForHelp&) {
+        return Answer{0, app.help()};
+    } catch (const CLI::CallForVersion& version_asked) {
+        return Answer{0, std::string{version_asked.what()} + "\n"};
+    } catch (const CLI::ParseError& wrong) {
+        return Answer{usage_error,
+                      std::string{"agent: "} + wrong.what() + "\nsee `agent --help`\n"};
+    }
+    return invocation;
+}
+
+} // namespace agent::command_line

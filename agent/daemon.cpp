@@ -1,0 +1,409 @@
+#include "agent/daemon.hpp"
+
+#include "agent/base/backoff.hpp"
+#include "agent/base/log.hpp"
+#include "agent/base/stop.hpp"
+#include "agent/base/text.hpp"
+#include "agent/ports/layout.hpp"
+#include "agent/steps/catalog.hpp"
+#include "agent/steps/ready.hpp"
+#include "agent/steps/tls_certificate.hpp"
+
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/redirect_error.hpp>
+#include <boost/asio/use_awaitable.hpp>
+
+#include <algorithm>
+
+namespace agent {
+namespace {
+
+namespace asio = boost::asio;
+using namespace std::chrono_literals;
+
+constexpr const char* config_attribute = "agent-config";
+constexpr const char* config_attribute_source = "metadata:instance/attributes/agent-config";
+constexpr auto health_interval = 15s;
+constexpr auto metadata_patience = 60s; // then a configuration on the disk is enough to go on
+constexpr auto last_word = 5s;          // of agent.service's TimeoutStopSec
+constexpr Backoff metadata_backoff{};
+
+StepStatus to_status(const StepProgress& progress) {
+    StepStatus status;
+    status.id = progress.id;
+    status.state = name_of(progress.state);
+    status.reason = progress.reason;
+    status.attempts = progress.attempts;
+    status.started = progress.started;
+    status.seconds = progress.took.count();
+    if (progress.error)
+        status.error = progress.error->message;
+    return status;
+}
+
+bool has_ended_well(const StepProgress& progress) {
+    return progress.state == StepState::satisfied || progress.state == StepState::applied ||
+           progress.state == StepState::skipped;
+}
+
+std::optional<Problem> first_problem(const std::vector<StepProgress>& progress) {
+    // A required step's failure is what people need to hear of first.
+    for (const Importance importance : {Importance::required, Importance::optional})
+        for (const auto& step : progress)
+            if (step.state == StepState::failed && step.importance == importance && step.error)
+                return Problem{step.id,
+                               std::string{name_of(step.error->kind)},
+                               step.error->message,
+                               step.error->next.empty() ? "see `agent status` and " +
+                                                              std::string{layout::log_directory} +
+                                                              "/" + step.id + ".log"
+                                                        : step.error->next};
+    return std::nullopt;
+}
+
+} // namespace
+
+MachineState overall_state(const std::vector<StepProgress>& progress) {
+    MachineState state = MachineState::ready;
+    for (const auto& step : progress) {
+        if (has_ended_well(step))
+            continue;
+        if (step.state != StepState::failed && step.state != StepState::blocked)
+            return MachineState::provisioning;
+        if (step.importance == Importance::required)
+            state = MachineState::failed;
+        else if (state == MachineState::ready)
+            state = MachineState::degraded;
+    }
+    return state;
+}
+
+std::string summarise(const Status& status) {
+    const std::string state{name_of(status.state)};
+    if (status.state == MachineState::ready)
+        return "ready at " + status.url;
+    if (status.problem) {
+        const std::string step = status.problem->step.empty() ? "" : status.problem->step + ": ";
+        return printable(state + ": " + step + status.problem->message, 300);
+    }
+    if (status.state != MachineState::provisioning)
+        return state;
+    std::size_t done = 0;
+    std::string running;
+    for (const auto& step : status.steps) {
+        if (step.state == "satisfied" || step.state == "applied")
+            ++done;
+        if (step.state == "running")
+            running += (running.empty() ? "" : ", ") + step.id +
+                       (step.reason.empty() ? "" : " (" + step.reason + ")");
+    }
+    return printable(state + ": " + std::to_string(done) + " of " +
+                         std::to_string(status.steps.size()) + " steps done; " + running,
+                     300);
+}
+
+Daemon::Daemon(World world)
+    : world_{std::move(world)},
+      ports_{world_.root, world_.accounts, world_.services, world_.clock},
+      status_file_{world_.root}, step_log_{world_.root, world_.clock},
+      guest_attributes_{world_.metadata, world_.clock}, wake_{world_.io} {}
+
+asio::awaitable<void> Daemon::run() {
+    status_.boot_id = current_boot_id(world_.root);
+    enter(MachineState::starting);
+    world_.notifier.ready();
+
+    // Both unwind with Stopped; what else they may throw is a bug that ends the process.
+    std::exception_ptr failure;
+    unsigned running = 2;
+    asio::steady_timer ended{world_.io, asio::steady_timer::time_point::max()};
+    const auto on_end = [&](std::exception_ptr thrown) {
+        --running;
+        try {
+            if (thrown)
+                std::rethrow_exception(thrown);
+        } catch (const Stopped&) {
+            // as asked
+        } catch (...) {
+            failure = thrown;
+            world_.io.stop();
+        }
+        ended.cancel();
+    };
+    asio::co_spawn(world_.io, guest_attributes_.run(world_.stop), on_end);
+    asio::co_spawn(world_.io, follow_attributes(), on_end);
+    try {
+        co_await live();
+    } catch (const Stopped&) {
+        // as asked
+    }
+    while (running > 0) {
+        boost::system::error_code cancelled;
+        co_await ended.async_wait(asio::redirect_error(asio::use_awaitable, cancelled));
+    }
+    if (failure)
+        std::rethrow_exception(failure);
+
+    world_.notifier.stopping();
+    enter(MachineState::stopping);
+    co_await guest_attributes_.flush(world_.last_metadata, world_.last_clock, last_word);
+}
+
+asio::awaitable<void> Daemon::live() {
+    while (true) {
+        changed_ = false;
+        co_await learn_facts();
+        co_await accept_settings();
+        co_await watch();
+    }
+}
+
+// Returns with facts_, or without them when a configuration lies on the disk and the metadata server
+// has had its time.
+asio::awaitable<void> Daemon::learn_facts() {
+    const auto patience_ends = world_.clock.now() + metadata_patience;
+    bool said = false;
+    for (unsigned attempt = 1;; ++attempt) {
+        auto facts = co_await world_.metadata.read();
+        if (facts) {
+            facts_ = std::move(*facts);
+            status_.instance_id = facts_->instance_id;
+            co_return;
+        }
+        const bool waited = world_.clock.now() >= patience_ends;
+        const auto on_disk = read_file(world_.root / layout::config_file);
+        const bool configured = settings_ || (on_disk && *on_disk);
+        if (waited && configured) {
+            log::warning("going on without the metadata server: " + facts.error().message);
+            co_return;
+        }
+        if (!std::exchange(said, true) || (waited && !status_.problem)) {
+            Problem problem{"",
+                            std::string{name_of(facts.error().kind)},
+                            facts.error().message,
+                            "on GCE: check that the VM reaches 169.254.169.254; elsewhere: write " +
+                                std::string{layout::config_file} + " and restart agent.service"};
+            if (waited)
+                fail(std::move(problem));
+            else
+                log::warning("waiting for the metadata server: " + facts.error().message);
+        }
+        co_await world_.clock.sleep(metadata_backoff.delay(attempt, world_.clock.random()));
+    }
+}
+
+Result<std::vector<ConfigSource>> Daemon::sources() const {
+    std::vector<ConfigSource> sources;
+    const auto file = world_.root / layout::config_file;
+    std::error_code failure;
+    if (std::filesystem::exists(std::filesystem::symlink_status(file, failure))) {
+        auto source = load_config_file(file, layout::config_file, Trust::machine_file);
+        if (!source)
+            return source.error();
+        sources.push_back(std::move(*source));
+    }
+    if (facts_) {
+        const auto attribute = facts_->instance_attributes.find(config_attribute);
+        if (attribute != facts_->instance_attributes.end())
+            sources.push_back({config_attribute_source, attribute->second});
+    }
+    return sources;
+}
+
+// A valid configuration is converged to; a bad one is told and changes nothing.
+asio::awaitable<void> Daemon::accept_settings() {
+    const auto found = sources();
+    if (!found) {
+        fail({"", std::string{name_of(ErrorKind::misconfigured)}, found.error().message,
+              found.error().next});
+        co_return;
+    }
+    auto read = read_settings(*found);
+    if (const auto* errors = std::get_if<ConfigErrors>(&read)) {
+        for (const auto& diagnostic : errors->diagnostics)
+            log::error(diagnostic.source + ":" + std::to_string(diagnostic.position.line) + ":" +
+                       std::to_string(diagnostic.position.column) + ": " + diagnostic.message +
+                       (diagnostic.hint.empty() ? "" : " (" + diagnostic.hint + ")"));
+        fail({"", std::string{name_of(ErrorKind::misconfigured)}, agent::summarise(*errors),
+              errors->diagnostics.front().hint.empty()
+                  ? "correct it; `agent check FILE` shows every error"
+                  : errors->diagnostics.front().hint});
+        co_return;
+    }
+    settings_ = std::get<Settings>(std::move(read));
+    status_.config_sha256 = settings_->sha256;
+    if (basis() == converged_basis_)
+        settle(converged_);
+    else
+        co_await converge();
+}
+
+// What the steps are made of: when it is the same, converging again would find nothing new.
+std::string Daemon::basis() const {
+    std::string text = settings_->sha256;
+    if (facts_)
+        text += " " + facts_->instance_id + " " + facts_->name + " " + facts_->hostname + " " +
+                join(facts_->internal_addresses, ",") + " " +
+                join(facts_->external_addresses, ",");
+    return text;
+}
+
+asio::awaitable<void> Daemon::converge() {
+    converged_basis_.clear();
+    status_.problem.reset();
+    enter(MachineState::provisioning);
+    auto ledger = Ledger::open(world_.root);
+    if (!ledger) {
+        fail({"", std::string{name_of(ledger.error().kind)}, ledger.error().message,
+              ledger.error().next});
+        co_return;
+    }
+    for (const auto& note : ledger->notes())
+        log::warning(note);
+
+    Engine::World engine_world{
+        world_.io,
+        world_.commands,
+        world_.clock,
+        *ledger,
+        facts_ ? facts_->instance_id : std::string{},
+        [this](const std::vector<StepProgress>& progress) { take_progress(progress); },
+        [this](std::string_view id, std::string_view line) { step_log_.line(id, line); }};
+    Engine engine{std::move(engine_world),
+                  make_steps(*settings_, facts_ ? &*facts_ : nullptr, ports_)};
+    const auto progress = co_await engine.converge();
+    if (!progress) {
+        fail({"", std::string{name_of(progress.error().kind)}, progress.error().message,
+              "please report it"});
+        co_return;
+    }
+    converged_basis_ = basis();
+    converged_ = *progress;
+    settle(converged_);
+}
+
+void Daemon::take_progress(const std::vector<StepProgress>& progress) {
+    for (std::size_t i = 0; i < progress.size(); ++i) {
+        const bool news = i >= status_.steps.size() ||
+                          status_.steps[i].state != name_of(progress[i].state);
+        if (!news || progress[i].state == StepState::pending)
+            continue;
+        const std::string text = progress[i].id + ": " + std::string{name_of(progress[i].state)} +
+                                 (progress[i].error ? ": " + progress[i].error->message
+                                  : progress[i].reason.empty() ? ""
+                                                               : " (" + progress[i].reason + ")");
+        if (progress[i].state == StepState::failed)
+            log::error(text);
+        else
+            log::info(text);
+    }
+    status_.steps.clear();
+    for (const auto& step : progress) {
+        status_.steps.push_back(to_status(step));
+        if (step.id == "tls_certificate" && has_ended_well(step) &&
+            status_.certificate_sha256.empty())
+            status_.certificate_sha256 = current_certificate_sha256(world_.root);
+        if (step.id == "ready" && has_ended_well(step))
+            status_.url = jupyter_url(*settings_, facts_ ? &*facts_ : nullptr);
+    }
+    publish();
+}
+
+void Daemon::settle(const std::vector<StepProgress>& progress) {
+    status_.certificate_sha256 = current_certificate_sha256(world_.root);
+    status_.problem = first_problem(progress);
+    enter(overall_state(progress));
+}
+
+void Daemon::fail(Problem problem) {
+    log::error((problem.step.empty() ? "" : problem.step + ": ") + problem.message +
+               (problem.next.empty() ? "" : "; next: " + problem.next));
+    status_.problem = std::move(problem);
+    // What runs on an earlier configuration goes on running.
+    const bool converged =
+        status_.state == MachineState::ready || status_.state == MachineState::degraded;
+    enter(converged ? status_.state : MachineState::failed);
+}
+
+void Daemon::enter(MachineState state) {
+    if (state != status_.state || status_.since == WallTime{}) {
+        status_.state = state;
+        status_.since = world_.clock.wall();
+        publish();
+        log::notice(status_.summary);
+        return;
+    }
+    publish();
+}
+
+void Daemon::publish() {
+    status_.summary = agent::summarise(status_);
+    if (auto written = status_file_.write(status_); !written)
+        log::warning(written.error().message);
+    world_.notifier.status(status_.summary);
+    if (!settings_ || settings_->report.guest_attributes)
+        guest_attributes_.offer(status_);
+}
+
+// Until the configuration changes: looks after Jupyter, from outside, through the front.
+asio::awaitable<void> Daemon::watch() {
+    while (!changed_) {
+        co_await nap(health_interval);
+        if (!changed_ && settings_ && !status_.url.empty())
+            co_await look_after_jupyter();
+    }
+}
+
+// Observes only: systemd and `agent jupyter` restart it, the front shows its page meanwhile.
+asio::awaitable<void> Daemon::look_after_jupyter() {
+    const bool withdrawn = status_.problem && status_.problem->step == "ready";
+    if (status_.state != MachineState::ready && !withdrawn)
+        co_return;
+    const auto probed =
+        co_await probe_through_front(world_.commands, ports_, settings_->jupyter.port);
+    if (probed && withdrawn) {
+        status_.problem.reset();
+        enter(MachineState::ready);
+    } else if (!probed && !withdrawn) {
+        status_.problem = Problem{"ready",
+                                  std::string{name_of(probed.error().kind)},
+                                  "Jupyter stopped answering: " + probed.error().message,
+                                  "it is being restarted; see `journalctl -u agent-jupyter`"};
+        enter(MachineState::degraded);
+    }
+}
+
+// Runs beside everything else; tells live() when the instance's attributes are others than those read.
+asio::awaitable<void> Daemon::follow_attributes() {
+    std::string etag;
+    for (unsigned failures = 0;;) {
+        throw_if_stopped(world_.stop);
+        auto now = co_await world_.metadata.wait_for_attributes(etag);
+        if (!now) {
+            co_await world_.clock.sleep(
+                metadata_backoff.delay(++failures, world_.clock.random()));
+            continue;
+        }
+        failures = 0;
+        // The first answer as well: it may be younger than what live() has read.
+        if (*now != etag)
+            config_changed();
+        etag = std::move(*now);
+    }
+}
+
+void Daemon::config_changed() {
+    changed_ = true;
+    wake_.cancel();
+}
+
+asio::awaitable<void> Daemon::nap(std::chrono::milliseconds longest) {
+    throw_if_stopped(world_.stop);
+    wake_.expires_after(longest);
+    const std::stop_callback on_stop{world_.stop, [this] { wake_.cancel(); }};
+    boost::system::error_code cancelled;
+    co_await wake_.async_wait(asio::redirect_error(asio::use_awaitable, cancelled));
+    throw_if_stopped(world_.stop);
+}
+
+} // namespace agent

@@ -1,0 +1,91 @@
+// Owns the life of the process behind agent.service: learn → converge → watch, and the last word when
+// it is asked to stop. Composes what the rooms give; decides nothing that a step or a policy decides.
+#pragma once
+
+#include "agent/base/files.hpp"
+#include "agent/graph/engine.hpp"
+#include "agent/ports/account.hpp"
+#include "agent/ports/clock.hpp"
+#include "agent/ports/command.hpp"
+#include "agent/ports/metadata.hpp"
+#include "agent/ports/notify.hpp"
+#include "agent/ports/services.hpp"
+#include "agent/report/guest_attribute_writer.hpp"
+#include "agent/report/status.hpp"
+#include "agent/report/status_file.hpp"
+#include "agent/report/step_log.hpp"
+#include "agent/settings.hpp"
+#include "agent/steps/step_ports.hpp"
+
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/steady_timer.hpp>
+
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+namespace agent {
+
+class Daemon {
+public:
+    // References to what main owns; they outlive run().
+    struct World {
+        boost::asio::io_context& io;
+        Root root;
+        CommandRunner& commands;
+        Accounts& accounts;
+        ServiceManager& services;
+        Clock& clock;
+        MetadataSource& metadata;
+        ServiceNotifier& notifier;
+        // These are not stopped with the rest: for the last guest attributes.
+        MetadataSource& last_metadata;
+        Clock& last_clock;
+        std::stop_token stop;
+    };
+
+    explicit Daemon(World world);
+    // Until the process is asked to stop; then has said `stopping` everywhere. Never throws Stopped.
+    boost::asio::awaitable<void> run();
+
+private:
+    boost::asio::awaitable<void> live();
+    boost::asio::awaitable<void> learn_facts();
+    boost::asio::awaitable<void> accept_settings();
+    boost::asio::awaitable<void> converge();
+    boost::asio::awaitable<void> watch();
+    boost::asio::awaitable<void> look_after_jupyter();
+    boost::asio::awaitable<void> follow_attributes();
+    boost::asio::awaitable<void> nap(std::chrono::milliseconds longest);
+    void config_changed();
+
+    [[nodiscard]] Result<std::vector<ConfigSource>> sources() const;
+    [[nodiscard]] std::string basis() const;
+    void take_progress(const std::vector<StepProgress>& progress);
+    void settle(const std::vector<StepProgress>& progress);
+    void fail(Problem problem);
+    void enter(MachineState state);
+    void publish();
+
+    World world_;
+    StepPorts ports_;
+    StatusFile status_file_;
+    StepLog step_log_;
+    GuestAttributeWriter guest_attributes_;
+    boost::asio::steady_timer wake_;
+    Status status_;
+    std::optional<MachineFacts> facts_;
+    std::optional<Settings> settings_; // the last that were valid
+    bool changed_ = false;             // the attributes may differ from those that were read
+    // The last converging's inputs and how its steps ended.
+    std::string converged_basis_;
+    std::vector<StepProgress> converged_;
+};
+
+// What the steps' ends make of the machine, and the sentence for people. Pure.
+[[nodiscard]] MachineState overall_state(const std::vector<StepProgress>& progress);
+[[nodiscard]] std::string summarise(const Status& status);
+
+} // namespace agent

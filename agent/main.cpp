@@ -1,0 +1,89 @@
+// Composition root: argv → command → exit status.
+
+#include "agent/base/error.hpp"
+#include "agent/base/files.hpp"
+#include "agent/command_line.hpp"
+#include "agent/commands/check.hpp"
+#include "agent/commands/password.hpp"
+#include "agent/commands/status.hpp"
+#include "agent/front_main.hpp"
+#include "agent/run_main.hpp"
+#include "agent/workers/environment.hpp"
+#include "agent/workers/probe.hpp"
+
+#include <csignal>
+#include <cstdlib>
+#include <exception>
+#include <iostream>
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+namespace {
+
+using namespace agent;
+
+int explain(const Error& error) {
+    std::cerr << "agent: " << error.message << "\n";
+    if (!error.next.empty())
+        std::cerr << "  next: " << error.next << "\n";
+    // sysexits.h, which agent's units know: 78 is not tried again, 75 is.
+    switch (error.kind) {
+    case ErrorKind::misconfigured:
+        return 78;
+    case ErrorKind::transient:
+        return 75;
+    case ErrorKind::permanent:
+        break;
+    }
+    return 1;
+}
+
+int exit_status(const Result<int>& outcome) { return outcome ? *outcome : explain(outcome.error()); }
+
+bool colours_wanted(int fd) { return ::isatty(fd) == 1 && std::getenv("NO_COLOR") == nullptr; }
+
+struct Execute {
+    int operator()(const command_line::Run&) const { return exit_status(run_main()); }
+    int operator()(const command_line::Status& options) const {
+        return status_command({options.json, options.wait, options.timeout}, Root{}, std::cout);
+    }
+    int operator()(const command_line::Check& options) const {
+        return check_command(options.files,
+                             std::cout,
+                             std::cerr,
+                             colours_wanted(STDERR_FILENO) ? Colours::on : Colours::off);
+    }
+    int operator()(const command_line::Password&) const {
+        return password_command(STDIN_FILENO, std::cout, std::cerr);
+    }
+    int operator()(const command_line::Jupyter& options) const {
+        return exit_status(jupyter_main(options.program, options.config));
+    }
+    int operator()(const command_line::Front& options) const {
+        FrontOptions front;
+        front.backend = options.backend;
+        front.backend_owner = options.backend_owner;
+        const auto served = front_main(std::move(front));
+        return served ? 0 : explain(served.error());
+    }
+    int operator()(const command_line::ProbeWorker&) const { return probe_worker(); }
+    int operator()(const command_line::EnvironmentWorker& options) const {
+        return environment_worker(options.prefix, std::cout);
+    }
+    int operator()(const command_line::Answer& answer) const {
+        (answer.exit_code == 0 ? std::cout : std::cerr) << answer.text;
+        return answer.exit_code;
+    }
+};
+
+} // namespace
+
+int main(int argc, char** argv) try {
+    std::signal(SIGPIPE, SIG_IGN); // a peer or reader that went away is an error code, not the end
+    ::umask(022);
+    return std::visit(Execute{}, agent::command_line::parse(argc, argv));
+} catch (const std::exception& bug) {
+    std::cerr << "agent: " << bug.what() << "; please report it\n";
+    return 70; // EX_SOFTWARE
+}

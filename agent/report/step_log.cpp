@@ -1,0 +1,48 @@
+#include "agent/report/step_log.hpp"
+
+#include "agent/base/text.hpp"
+#include "agent/base/unique_fd.hpp"
+#include "agent/ports/layout.hpp"
+
+#include <ctime>
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+namespace agent {
+namespace {
+
+constexpr off_t size_limit = 1 << 20;
+constexpr std::size_t line_limit = 4096;
+constexpr gid_t adm = 4; // fixed by Debian's base-passwd
+
+std::string stamp(WallTime time) {
+    const std::time_t seconds = std::chrono::system_clock::to_time_t(time);
+    std::tm parts{};
+    ::gmtime_r(&seconds, &parts);
+    char text[32];
+    std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ ", &parts);
+    return text;
+}
+
+} // namespace
+
+void StepLog::line(std::string_view step, std::string_view text) {
+    const auto directory = root_ / layout::log_directory;
+    if (!ensure_directory(directory, {.mode = 0750, .group = adm}))
+        return;
+    const auto file = directory / (std::string{step} + ".log");
+    struct stat status {};
+    if (::lstat(file.c_str(), &status) == 0 && status.st_size > size_limit)
+        ::rename(file.c_str(), (file.string() + ".1").c_str());
+    const UniqueFd fd{
+        ::open(file.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0640)};
+    if (!fd)
+        return;
+    if (status.st_gid != adm)
+        [[maybe_unused]] const int unimportant = ::fchown(fd.get(), 0, adm);
+    const std::string out = stamp(clock_.wall()) + printable(text, line_limit) + "\n";
+    [[maybe_unused]] const auto written = ::write(fd.get(), out.data(), out.size());
+}
+
+} // namespace agent

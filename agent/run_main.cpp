@@ -1,0 +1,102 @@
+#include "agent/run_main.hpp"
+
+#include "agent/base/lock.hpp"
+#include "agent/daemon.hpp"
+#include "agent/host/gce_metadata.hpp"
+#include "agent/host/getent_accounts.hpp"
+#include "agent/host/http_client.hpp"
+#include "agent/host/process.hpp"
+#include "agent/host/system_clock.hpp"
+#include "agent/host/systemd_notify.hpp"
+#include "agent/host/systemd_services.hpp"
+#include "agent/main_loop.hpp"
+#include "agent/ports/layout.hpp"
+#include "agent/supervise/jupyter_service.hpp"
+
+#include <cstdlib>
+#include <iostream>
+
+#include <unistd.h>
+
+namespace agent {
+namespace {
+
+constexpr int another_runs = 4;
+constexpr int needs_root = 77; // EX_NOPERM
+
+Result<TcpEndpoint> metadata_server() {
+    // The variable that Google's own clients honour.
+    const char* host = std::getenv("GCE_METADATA_HOST");
+    return metadata_endpoint(host ? std::string_view{host} : GceMetadata::standard_address);
+}
+
+boost::asio::awaitable<int> live(Daemon& daemon) {
+    co_await daemon.run();
+    co_return 0;
+}
+
+} // namespace
+
+Result<int> run_main() {
+    if (::geteuid() != 0) {
+        std::cerr << "agent: `agent run` must be root; it is what agent.service executes\n";
+        return needs_root;
+    }
+    const Root root;
+    if (auto made = ensure_directory(root / layout::runtime_directory, {.mode = 0755}); !made)
+        return made.error();
+    auto lock = ProcessLock::take(root / layout::lock_file);
+    if (!lock)
+        return lock.error();
+    if (const auto* holder = std::get_if<ProcessLock::HeldBy>(&*lock)) {
+        std::cerr << "agent: another `agent run` holds " << layout::lock_file << " (process "
+                  << holder->pid << "); see `agent status`\n";
+        return another_runs;
+    }
+    const auto endpoint = metadata_server();
+    if (!endpoint)
+        return context(endpoint.error(), "reading GCE_METADATA_HOST");
+
+    adopt_orphans();
+    boost::asio::io_context io{1};
+    std::stop_source stop;
+    const std::stop_source never;
+    ProcessCommandRunner commands{io, stop.get_token()};
+    GetentAccounts accounts{commands};
+    SystemdServices services{commands};
+    SystemClock clock{io, stop.get_token()};
+    BeastHttpClient http{io, stop.get_token()};
+    GceMetadata metadata{http, *endpoint};
+    SystemdNotifier notifier;
+    SystemClock last_clock{io, never.get_token()};
+    BeastHttpClient last_http{io, never.get_token()};
+    GceMetadata last_metadata{last_http, *endpoint};
+    Daemon daemon{{io,
+                   root,
+                   commands,
+                   accounts,
+                   services,
+                   clock,
+                   metadata,
+                   notifier,
+                   last_metadata,
+                   last_clock,
+                   stop.get_token()}};
+    return run_main_loop(io, stop, live(daemon));
+}
+
+Result<int> jupyter_main(std::filesystem::path program, std::filesystem::path config) {
+    boost::asio::io_context io{1};
+    std::stop_source stop;
+    const std::stop_source never;
+    // The wrapper goes on waiting and probing while it ends its child.
+    ProcessChildLauncher launcher{io};
+    BeastHttpClient http{io, never.get_token()};
+    SystemClock clock{io, never.get_token()};
+    SystemdNotifier notifier;
+    JupyterOptions options{std::move(program), std::move(config)};
+    const JupyterWorld world{launcher, http, clock, notifier};
+    return run_main_loop(io, stop, serve_jupyter(std::move(options), world, stop.get_token()));
+}
+
+} // namespace agent

@@ -1,0 +1,123 @@
+#include "agent/steps/catalog.hpp"
+
+#include "agent/steps/apt_packages.hpp"
+#include "agent/steps/environment.hpp"
+#include "agent/steps/front.hpp"
+#include "agent/steps/jupyter_config.hpp"
+#include "agent/steps/jupyter_unit.hpp"
+#include "agent/steps/python.hpp"
+#include "agent/steps/python_packages.hpp"
+#include "agent/steps/ready.hpp"
+#include "agent/steps/service_user.hpp"
+#include "agent/steps/tls_certificate.hpp"
+
+#include <algorithm>
+
+namespace agent {
+namespace {
+
+using namespace std::chrono_literals;
+
+std::vector<std::string> debian_packages(const Settings& settings) {
+    auto packages = settings.apt.packages;
+    if (settings.python.kind == PythonKind::venv)
+        packages.emplace_back("python3-venv");
+    return packages;
+}
+
+std::string interface_package(const Settings& settings) {
+    return settings.jupyter.interface == JupyterInterface::lab ? "jupyterlab" : "notebook";
+}
+
+std::vector<std::string> python_requirements(const Settings& settings) {
+    auto requirements = settings.python.packages;
+    const std::string needed = interface_package(settings);
+    if (std::none_of(requirements.begin(), requirements.end(), [&](const std::string& requirement) {
+            return required_name(requirement) == needed;
+        }))
+        requirements.push_back(needed);
+    return requirements;
+}
+
+std::filesystem::path jupyter_program(const Settings& settings) {
+    return settings.python.prefix / "bin" /
+           (settings.jupyter.interface == JupyterInterface::lab ? "jupyter-lab"
+                                                                : "jupyter-notebook");
+}
+
+std::vector<std::string> certificate_names(const Settings& settings, const MachineFacts* facts) {
+    std::vector<std::string> names{"localhost", "127.0.0.1"};
+    names.insert(names.end(), settings.tls.names.begin(), settings.tls.names.end());
+    if (facts) {
+        for (const auto* addresses : {&facts->internal_addresses, &facts->external_addresses})
+            names.insert(names.end(), addresses->begin(), addresses->end());
+        for (const auto& name : {facts->name, facts->hostname})
+            if (!name.empty())
+                names.push_back(name);
+    }
+    return names;
+}
+
+} // namespace
+
+std::string jupyter_url(const Settings& settings, const MachineFacts* facts) {
+    std::string address = "127.0.0.1";
+    if (!settings.jupyter.password_hash.empty() && facts) {
+        if (!facts->external_addresses.empty())
+            address = facts->external_addresses.front();
+        else if (!facts->internal_addresses.empty())
+            address = facts->internal_addresses.front();
+    }
+    const std::string port =
+        settings.jupyter.port == 443 ? "" : ":" + std::to_string(settings.jupyter.port);
+    return "https://" + address + port + "/";
+}
+
+std::vector<Step>
+make_steps(const Settings& settings, const MachineFacts* facts, const StepPorts& ports) {
+    const std::string& user = settings.machine.user;
+    const auto& prefix = settings.python.prefix;
+    const std::uint16_t port = settings.jupyter.port;
+    const Reach reach =
+        settings.jupyter.password_hash.empty() ? Reach::this_machine : Reach::everywhere;
+    const std::string common_name = facts && !facts->name.empty() ? facts->name : "jupyter";
+
+    std::vector<Step> steps;
+    const auto add = [&](StepTraits traits, std::unique_ptr<Guarantee> guarantee) {
+        steps.push_back({std::move(traits), std::move(guarantee)});
+    };
+    constexpr auto required = Importance::required;
+
+    // id, needs, scope, importance, deadline, attempts → the state
+    add({"service_user", {}, Scope::image, required, 2min, 5},
+        std::make_unique<ServiceUser>(ports, user));
+    add({"apt_packages", {}, Scope::image, required, 30min, 5},
+        std::make_unique<AptPackages>(debian_packages(settings)));
+    add({"tls_certificate", {}, Scope::instance, required, 1min, 3},
+        std::make_unique<TlsCertificate>(
+            ports, common_name, certificate_names(settings, facts)));
+    if (settings.python.kind == PythonKind::none)
+        return steps;
+
+    add({"python", {"service_user", "apt_packages"}, Scope::image, required, 10min, 3},
+        std::make_unique<PythonVenv>(ports, user, prefix));
+    add({"python_packages", {"python"}, Scope::image, required, 60min, 5},
+        std::make_unique<PythonPackages>(
+            ports,
+            PythonPackages::Wish{
+                user, prefix, python_requirements(settings), settings.python.index_url}));
+    add({"jupyter_config", {"service_user"}, Scope::instance, required, 1min, 3},
+        std::make_unique<JupyterConfig>(
+            ports,
+            JupyterConfig::Wish{
+                user, settings.jupyter.directory, Secret{settings.jupyter.password_hash}}));
+    add({"front", {"tls_certificate", "jupyter_config"}, Scope::boot, required, 2min, 3},
+        std::make_unique<Front>(ports, user, port, reach));
+    add({"jupyter_unit", {"python_packages", "jupyter_config"}, Scope::boot, required, 10min, 2},
+        std::make_unique<JupyterUnit>(ports, user, jupyter_program(settings)));
+    add({"ready", {"front", "jupyter_unit"}, Scope::boot, required, 5min, 1},
+        std::make_unique<Ready>(ports, port));
+    return steps;
+}
+
+} // namespace agent

@@ -1,0 +1,111 @@
+#include "agent/steps/front.hpp"
+
+#include "agent/ports/layout.hpp"
+#include "agent/steps/drop_in.hpp"
+#include "agent/steps/tls_certificate.hpp"
+
+namespace agent {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr auto start_limit = 20s;
+
+std::string service_drop_in(const Account& user) {
+    return std::string{"[Service]\nEnvironment=AGENT_BACKEND_OWNER="} + std::to_string(user.uid) +
+           "\n";
+}
+
+// What the front says of itself once it serves this certificate.
+std::string serving(const Root& root) {
+    return "certificate " + current_certificate_sha256(root).substr(0, 12);
+}
+
+} // namespace
+
+std::string Front::fingerprint() const {
+    return user_ + " " + std::to_string(port_) +
+           (reach_ == Reach::everywhere ? " everywhere" : " this machine");
+}
+
+std::string Front::socket_drop_in() const {
+    const std::string port = std::to_string(port_);
+    return "[Socket]\nListenStream=\n" +
+           (reach_ == Reach::everywhere ? "ListenStream=" + port + "\n"
+                                        : "ListenStream=127.0.0.1:" + port + "\n");
+}
+
+boost::asio::awaitable<Result<StepCheck>> Front::check(StepContext&) {
+    auto user = co_await existing_account(ports_.accounts, user_);
+    if (!user)
+        co_return user.error();
+    if (!drop_in_is(ports_.root, layout::front_socket_unit, socket_drop_in()) ||
+        !drop_in_is(ports_.root, layout::front_unit, service_drop_in(*user)))
+        co_return StepCheck::due("the units are not fitted to this machine");
+    auto socket = co_await ports_.services.state(layout::front_socket_unit);
+    if (!socket)
+        co_return socket.error();
+    if (!socket->is_active())
+        co_return StepCheck::due("port " + std::to_string(port_) + " is not held");
+    auto front = co_await ports_.services.state(layout::front_unit);
+    if (!front)
+        co_return front.error();
+    if (!front->is_active())
+        co_return StepCheck::due("the front is " + front->active);
+    if (socket->needs_reload || front->needs_reload)
+        co_return StepCheck::due("systemd has not read the units yet");
+    if (!front->status_text.starts_with(serving(ports_.root)))
+        co_return StepCheck::due("the front serves another certificate");
+    co_return StepCheck::yes("port " + std::to_string(port_));
+}
+
+boost::asio::awaitable<Result<void>> Front::apply(StepContext& context) {
+    auto user = co_await existing_account(ports_.accounts, user_);
+    if (!user)
+        co_return user.error();
+    auto socket = co_await ports_.services.state(layout::front_socket_unit);
+    if (!socket)
+        co_return socket.error();
+    const bool same_socket =
+        drop_in_is(ports_.root, layout::front_socket_unit, socket_drop_in());
+    if (!same_socket)
+        if (auto written =
+                write_drop_in(ports_.root, layout::front_socket_unit, socket_drop_in());
+            !written)
+            co_return written;
+    if (auto written =
+            write_drop_in(ports_.root, layout::front_unit, service_drop_in(*user));
+        !written)
+        co_return written;
+    if (auto reloaded = co_await ports_.services.reload_definitions(); !reloaded)
+        co_return reloaded;
+
+    // A held port is let go only when another one is asked for.
+    if (!same_socket || !socket->is_active()) {
+        if (auto stopped = co_await ports_.services.stop(layout::front_unit); !stopped)
+            co_return stopped;
+        if (auto restarted = co_await ports_.services.restart(layout::front_socket_unit); !restarted)
+            co_return restarted;
+    }
+    if (auto restarted = co_await ports_.services.restart(layout::front_unit); !restarted)
+        co_return restarted;
+
+    context.progress("waiting for the front");
+    const auto until = ports_.clock.now() + start_limit;
+    UnitState state;
+    while (ports_.clock.now() < until) {
+        auto seen = co_await ports_.services.state(layout::front_unit);
+        if (!seen)
+            co_return seen.error();
+        state = *seen;
+        if (state.is_active() && state.status_text.starts_with(serving(ports_.root)))
+            co_return Result<void>{};
+        co_await ports_.clock.sleep(100ms);
+    }
+    co_return transient("the front did not come up on port " + std::to_string(port_) +
+                            ": agent-front.service is " + state.active + " (" + state.result + ")",
+                        "see `journalctl -u agent-front.socket -u agent-front.service`; is another "
+                        "program on the port?");
+}
+
+} // namespace agent

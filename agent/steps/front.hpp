@@ -1,0 +1,32 @@
+// Owns the state: systemd holds Jupyter's port and the front answers there with our certificate.
+// Without a password the port is held on 127.0.0.1 only.
+#pragma once
+
+#include "agent/graph/step.hpp"
+#include "agent/steps/step_ports.hpp"
+
+#include <cstdint>
+#include <string>
+
+namespace agent {
+
+enum class Reach { everywhere, this_machine };
+
+class Front : public Guarantee {
+public:
+    Front(StepPorts ports, std::string user, std::uint16_t port, Reach reach)
+        : ports_{std::move(ports)}, user_{std::move(user)}, port_{port}, reach_{reach} {}
+    [[nodiscard]] std::string fingerprint() const override;
+    boost::asio::awaitable<Result<StepCheck>> check(StepContext& context) override;
+    boost::asio::awaitable<Result<void>> apply(StepContext& context) override;
+
+private:
+    [[nodiscard]] std::string socket_drop_in() const;
+
+    StepPorts ports_;
+    std::string user_;
+    std::uint16_t port_;
+    Reach reach_;
+};
+
+} // namespace agent

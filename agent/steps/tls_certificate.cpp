@@ -1,0 +1,69 @@
+#include "agent/steps/tls_certificate.hpp"
+
+#include "agent/base/text.hpp"
+#include "agent/ports/crypto.hpp"
+#include "agent/ports/layout.hpp"
+
+#include <algorithm>
+
+namespace agent {
+namespace {
+
+constexpr auto renewed_before_end = std::chrono::hours{24 * 30};
+
+Result<std::optional<std::string>> read_pem(const Root& root) {
+    return read_file(root / layout::certificate, 256 * 1024);
+}
+
+} // namespace
+
+TlsCertificate::TlsCertificate(StepPorts ports,
+                               std::string common_name,
+                               std::vector<std::string> names)
+    : ports_{std::move(ports)}, common_name_{std::move(common_name)}, names_{std::move(names)} {
+    std::sort(names_.begin(), names_.end());
+    names_.erase(std::unique(names_.begin(), names_.end()), names_.end());
+}
+
+std::string TlsCertificate::fingerprint() const { return join(names_, " "); }
+
+boost::asio::awaitable<Result<StepCheck>> TlsCertificate::check(StepContext&) {
+    const auto pem = read_pem(ports_.root);
+    if (!pem)
+        co_return StepCheck::due(pem.error().message);
+    if (!*pem)
+        co_return StepCheck::due("there is no certificate");
+    const auto facts = read_certificate(**pem);
+    if (!facts)
+        co_return StepCheck::due("the certificate cannot be read: " + facts.error().message);
+    if (!facts->key_matches)
+        co_return StepCheck::due("the key does not belong to the certificate");
+    if (facts->not_after < ports_.clock.wall() + renewed_before_end)
+        co_return StepCheck::due("the certificate runs out within 30 days");
+    for (const auto& name : names_)
+        if (std::find(facts->names.begin(), facts->names.end(), name) == facts->names.end() &&
+            std::find(facts->addresses.begin(), facts->addresses.end(), name) ==
+                facts->addresses.end())
+            co_return StepCheck::due("the certificate does not name " + name);
+    co_return StepCheck::yes("SHA-256 " + facts->sha256.substr(0, 16) + "...");
+}
+
+boost::asio::awaitable<Result<void>> TlsCertificate::apply(StepContext&) {
+    const auto directory = (ports_.root / layout::certificate).parent_path();
+    if (auto made = ensure_directory(directory, {.mode = 0700}); !made)
+        co_return made;
+    const auto pem = make_certificate(common_name_, names_, ports_.clock.wall());
+    if (!pem)
+        co_return pem.error();
+    co_return durable_write(ports_.root / layout::certificate, pem->reveal(), {.mode = 0600});
+}
+
+std::string current_certificate_sha256(const Root& root) {
+    const auto pem = read_pem(root);
+    if (!pem || !*pem)
+        return {};
+    const auto facts = read_certificate(**pem);
+    return facts ? facts->sha256 : std::string{};
+}
+
+} // namespace agent

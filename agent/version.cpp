@@ -1,0 +1,7 @@
+#include "agent/version.hpp"
+
+namespace agent {
+
+const char* version() { return AGENT_VERSION; }
+
+} // namespace agent
