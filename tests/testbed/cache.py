@@ -9,6 +9,7 @@ import fcntl
 import os
 import pathlib
 import shutil
+import time
 from collections.abc import Callable, Iterator
 
 
@@ -34,6 +35,7 @@ def entry(name: str, make: Callable[[pathlib.Path], None]) -> pathlib.Path:
     """The entry `name`; `make` fills its still empty directory if the cache does not have it."""
     place = root() / name
     if place.exists():
+        os.utime(place)
         return place
     with locked(root() / f".{name}.lock"):
         if not place.exists():
@@ -43,3 +45,12 @@ def entry(name: str, make: Callable[[pathlib.Path], None]) -> pathlib.Path:
             make(unfinished)
             unfinished.rename(place)
     return place
+
+
+def forget(pattern: str, unused_days: float) -> None:
+    """Removes entries that were not asked for in so many days and that no VM has as its disk."""
+    mounts = pathlib.Path("/proc/mounts").read_text()
+    for place in root().glob(pattern):
+        unused = time.time() - place.stat().st_mtime > unused_days * 24 * 3600
+        if unused and str(place) not in mounts:
+            shutil.rmtree(place)

@@ -24,7 +24,10 @@ PRESET = "asan"
 MEMORY_SECONDS = 30 * 24 * 3600
 
 # What g++ is told and clang does not know.
-_EXTRA = ["--extra-arg=-Wno-unknown-warning-option", "--extra-arg=-Wno-unused-command-line-argument"]
+_EXTRA = [
+    "--extra-arg=-Wno-unknown-warning-option",
+    "--extra-arg=-Wno-unused-command-line-argument",
+]
 
 
 def format_problems() -> tuple[int, str]:

@@ -86,7 +86,11 @@ class Network:
         comment = ["-m", "comment", "--comment", self.namespace]
         accept = [*comment, "-j", "ACCEPT"]
         return [
-            ("nat", "POSTROUTING", ["-s", self.subnet, "!", "-d", ALL_VMS, *comment, "-j", "MASQUERADE"]),
+            (
+                "nat",
+                "POSTROUTING",
+                ["-s", self.subnet, "!", "-d", ALL_VMS, *comment, "-j", "MASQUERADE"],
+            ),
             ("filter", "FORWARD", ["-i", self.namespace, *accept]),
             ("filter", "FORWARD", ["-o", self.namespace, *accept]),
         ]

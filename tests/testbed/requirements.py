@@ -52,8 +52,9 @@ DEBIAN = {
 }
 CATCH2 = "3.7"
 CATCH2_SUITE = "trixie"
+SELENIUM = "selenium==4.27.1"
 WHEELS = {
-    "test": ["selenium==4.27.1"],
+    "test": [SELENIUM],
     "lint": ["clang-format==23.1.5", "clang-tidy==23.1.4"],
 }
 

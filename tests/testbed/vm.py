@@ -26,7 +26,7 @@ import network
 import tree
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "emulator"))
-from control import Control, ControlError  # noqa: E402
+from control import Control  # noqa: E402
 from metadata import default_tree  # noqa: E402
 
 SETTLED = ("ready", "degraded", "failed")
@@ -246,9 +246,7 @@ class Vm:
 
     def systemd_state(self, timeout: float = 120) -> str:
         """`running` or `degraded`, once systemd has finished its start."""
-        done = self.run(
-            ["systemctl", "is-system-running", "--wait"], timeout=timeout, check=False
-        )
+        done = self.run(["systemctl", "is-system-running", "--wait"], timeout=timeout, check=False)
         return done.stdout.strip()
 
     # The world around it
