@@ -1,0 +1,174 @@
+#include "agent/base/unique_fd.hpp"
+#include "agent/commands/password.hpp"
+
+#include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
+#include <catch2/matchers/catch_matchers_string.hpp>
+
+#include <array>
+#include <csignal>
+#include <deque>
+#include <ostream>
+#include <sstream>
+#include <streambuf>
+#include <string>
+#include <string_view>
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <termios.h>
+#include <unistd.h>
+
+using namespace agent;
+using Catch::Matchers::ContainsSubstring;
+using Catch::Matchers::Matches;
+
+namespace {
+
+struct Outcome {
+    int exit = 0;
+    std::string output;
+    std::string errors;
+};
+
+Outcome from_pipe(std::string_view text) {
+    std::array<int, 2> ends{};
+    REQUIRE(::pipe2(ends.data(), O_CLOEXEC) == 0);
+    const UniqueFd reading{ends[0]};
+    {
+        const UniqueFd writing{ends[1]};
+        REQUIRE(::write(writing.get(), text.data(), text.size()) ==
+                static_cast<ssize_t>(text.size()));
+    }
+    std::ostringstream output;
+    std::ostringstream errors;
+    const int exit = password_command(reading.get(), output, errors);
+    return {exit, output.str(), errors.str()};
+}
+
+// Somebody at a terminal who types the next line whenever he is prompted.
+class Typist : public std::streambuf {
+public:
+    Typist() : keyboard_{::posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC)} {
+        REQUIRE(::grantpt(keyboard_.get()) == 0);
+        REQUIRE(::unlockpt(keyboard_.get()) == 0);
+        std::array<char, 64> name{};
+        REQUIRE(::ptsname_r(keyboard_.get(), name.data(), name.size()) == 0);
+        terminal_ = UniqueFd{::open(name.data(), O_RDWR | O_NOCTTY | O_CLOEXEC)};
+        REQUIRE(terminal_);
+    }
+
+    Outcome run() {
+        std::ostringstream output;
+        std::ostream errors{this};
+        const int exit = password_command(terminal_.get(), output, errors);
+        return {exit, output.str(), said_};
+    }
+
+    [[nodiscard]] bool echoes() const {
+        termios now{};
+        return ::tcgetattr(terminal_.get(), &now) == 0 && (now.c_lflag & ECHO) != 0;
+    }
+    // What the terminal showed of the typing.
+    [[nodiscard]] std::string shown() const {
+        std::array<char, 4096> text{};
+        ::fcntl(keyboard_.get(), F_SETFL, O_NONBLOCK);
+        const ssize_t count = ::read(keyboard_.get(), text.data(), text.size());
+        return {text.data(), count > 0 ? static_cast<std::size_t>(count) : 0};
+    }
+
+    std::deque<std::string> lines;
+    bool interrupts = false; // at the first prompt, as Ctrl-C does
+    bool echoed_at_prompt = false;
+
+protected:
+    std::streamsize xsputn(const char* text, std::streamsize count) override {
+        said_.append(text, static_cast<std::size_t>(count));
+        return count;
+    }
+    int_type overflow(int_type c) override {
+        said_ += static_cast<char>(c);
+        return c;
+    }
+    int sync() override {
+        echoed_at_prompt = echoed_at_prompt || echoes();
+        if (interrupts)
+            ::raise(SIGINT);
+        else if (!lines.empty()) {
+            const std::string line = lines.front() + "\n";
+            lines.pop_front();
+            REQUIRE(::write(keyboard_.get(), line.data(), line.size()) ==
+                    static_cast<ssize_t>(line.size()));
+        }
+        return 0;
+    }
+
+private:
+    UniqueFd keyboard_;
+    UniqueFd terminal_;
+    std::string said_;
+};
+
+extern "C" void take_no_notice(int /*signal*/) {}
+
+} // namespace
+
+TEST_CASE("password: a line from a pipe becomes a hash and nothing else", "[unit][commands]") {
+    const auto outcome = from_pipe(GENERATE("correct horse\n",
+                                            "correct horse",
+                                            "correct horse\r\n",
+                                            "пароль-8\n",
+                                            "eight ch\nanother line\n"));
+    CHECK(outcome.exit == 0);
+    CHECK_THAT(outcome.output, Matches(R"(argon2:\$argon2id\$v=19\$m=10240,t=10,p=8\$.+\n)"));
+    CHECK(outcome.errors.empty());
+}
+
+TEST_CASE("password: what is no fit password is refused with a sentence", "[unit][commands]") {
+    const auto outcome = from_pipe(GENERATE_COPY(std::string{},
+                                                 std::string{"\n"},
+                                                 std::string{"seven77\n"},
+                                                 std::string{"пароль7\n"},
+                                                 std::string(1025, 'x') + "\n"));
+    CHECK(outcome.exit == 1);
+    CHECK(outcome.output.empty());
+    CHECK_THAT(outcome.errors, Matches("agent password: .+\\.\n"));
+    CHECK_THAT(outcome.errors, !ContainsSubstring("seven77"));
+}
+
+TEST_CASE("password: a terminal is asked twice and shows nothing", "[unit][commands]") {
+    Typist typist;
+    typist.lines = {"correct horse", "correct horse"};
+    const auto outcome = typist.run();
+    CHECK(outcome.exit == 0);
+    CHECK_THAT(outcome.output, ContainsSubstring("argon2:$argon2id$"));
+    CHECK(outcome.errors == "Password: Once more: ");
+    CHECK_FALSE(typist.echoed_at_prompt);
+    CHECK_THAT(typist.shown(), !ContainsSubstring("horse"));
+    CHECK(typist.echoes());
+}
+
+TEST_CASE("password: two that differ are refused and the terminal is as it was",
+          "[unit][commands]") {
+    Typist typist;
+    typist.lines = {"correct horse", "correct house"};
+    const auto outcome = typist.run();
+    CHECK(outcome.exit == 1);
+    CHECK(outcome.output.empty());
+    CHECK_THAT(outcome.errors, ContainsSubstring("differ"));
+    CHECK(typist.echoes());
+}
+
+TEST_CASE("password: Ctrl-C leaves the terminal as it was", "[unit][commands]") {
+    struct sigaction before{};
+    struct sigaction harmless{};
+    harmless.sa_handler = &take_no_notice;
+    REQUIRE(::sigaction(SIGINT, &harmless, &before) == 0);
+    Typist typist;
+    typist.interrupts = true;
+    const auto outcome = typist.run();
+    REQUIRE(::sigaction(SIGINT, &before, nullptr) == 0);
+    CHECK(outcome.exit == 1);
+    CHECK(outcome.output.empty());
+    CHECK(typist.echoes());
+}
