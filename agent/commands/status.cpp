@@ -1,0 +1,297 @@
+#include "agent/commands/status.hpp"
+
+#include "agent/base/text.hpp"
+#include "agent/base/timestamp.hpp"
+#include "agent/base/utf8.hpp"
+#include "agent/ports/documents.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cstdio>
+#include <cstdlib>
+#include <iostream>
+#include <string_view>
+#include <utility>
+
+#include <poll.h>
+#include <unistd.h>
+
+namespace agent {
+namespace {
+
+constexpr std::size_t width = 80;
+constexpr int poll_interval_ms = 200;
+constexpr const char* look_at_unit = "see `systemctl status agent`";
+
+bool is_settled(MachineState state) {
+    return state == MachineState::ready || state == MachineState::degraded ||
+           state == MachineState::failed;
+}
+
+// Without control characters, whatever was written into the file.
+std::string clean(std::string_view text) {
+    return printable(text, 4096);
+}
+
+std::size_t columns(std::string_view text) {
+    std::size_t count = 0;
+    while (!text.empty()) {
+        text.remove_prefix(std::max<std::size_t>(1, first_character(text).length));
+        ++count;
+    }
+    return count;
+}
+
+std::string prefix_of(std::string_view text, std::size_t limit) {
+    std::size_t bytes = 0;
+    for (std::size_t column = 0; column < limit && bytes < text.size(); ++column)
+        bytes += std::max<std::size_t>(1, first_character(text.substr(bytes)).length);
+    return std::string{text.substr(0, bytes)};
+}
+
+std::string clip(std::string_view text, std::size_t limit) {
+    return columns(text) <= limit ? std::string{text} : prefix_of(text, limit - 3) + "...";
+}
+
+std::string pad(std::string text, std::size_t to) {
+    const std::size_t has = columns(text);
+    return has < to ? text + std::string(to - has, ' ') : text;
+}
+
+// Whole words on lines that begin with `indent` blanks; a word longer than a line keeps its own
+// line, so that an address or a path can be copied.
+std::string wrap(std::string_view text, std::size_t indent) {
+    std::string wrapped;
+    std::string line;
+    for (const auto& word : split(text, ' ')) {
+        if (word.empty())
+            continue;
+        if (!line.empty() && indent + columns(line) + 1 + columns(word) > width) {
+            wrapped += std::string(indent, ' ') + line + "\n";
+            line.clear();
+        }
+        line += (line.empty() ? "" : " ") + word;
+    }
+    if (!line.empty())
+        wrapped += std::string(indent, ' ') + line + "\n";
+    return wrapped;
+}
+
+class Paint {
+public:
+    explicit Paint(Colours colours) : on_{colours == Colours::on} {}
+    [[nodiscard]] std::string operator()(std::string_view name, const std::string& text) const {
+        const std::string_view colour = code(name);
+        if (!on_ || colour.empty())
+            return text;
+        return "\033[" + std::string{colour} + "m" + text + "\033[0m";
+    }
+
+private:
+    static std::string_view code(std::string_view name) {
+        struct Shade {
+            std::string_view name;
+            std::string_view code;
+        };
+        constexpr std::array<Shade, 10> shades{{{"ready", "1;32"},
+                                                {"degraded", "1;33"},
+                                                {"failed", "1;31"},
+                                                {"stale", "1;31"},
+                                                {"starting", "1;36"},
+                                                {"provisioning", "1;36"},
+                                                {"stopping", "1;36"},
+                                                {"running", "36"},
+                                                {"waiting", "33"},
+                                                {"blocked", "33"}}};
+        for (const auto& shade : shades)
+            if (shade.name == name)
+                return shade.code;
+        return {};
+    }
+    bool on_;
+};
+
+// "40 s", "12 min", "3 h 5 min", "2 d 4 h"
+std::string in_words(WallTime::duration passed) {
+    const long long all =
+        std::max<long long>(0, std::chrono::floor<std::chrono::seconds>(passed).count());
+    if (all < 60)
+        return std::to_string(all) + " s";
+    if (all < 3600)
+        return std::to_string(all / 60) + " min";
+    if (all < 86400)
+        return std::to_string(all / 3600) + " h " + std::to_string(all / 60 % 60) + " min";
+    return std::to_string(all / 86400) + " d " + std::to_string(all / 3600 % 24) + " h";
+}
+
+// At most six columns: "0.3s", "12.3s", "59m59s", "3h05m", "2d04h"
+std::string in_short(double seconds) {
+    std::array<char, 32> text{};
+    const auto all = static_cast<long long>(std::clamp(seconds, 0.0, 99.0 * 86400));
+    if (seconds < 59.95)
+        std::snprintf(text.data(), text.size(), "%.1fs", std::max(0.0, seconds));
+    else if (all < 3600)
+        std::snprintf(text.data(), text.size(), "%lldm%02llds", all / 60, all % 60);
+    else if (all < 86400)
+        std::snprintf(text.data(), text.size(), "%lldh%02lldm", all / 3600, all / 60 % 60);
+    else
+        std::snprintf(text.data(), text.size(), "%lldd%02lldh", all / 86400, all / 3600 % 24);
+    return text.data();
+}
+
+std::string time_of(const StepStatus& step, WallTime now) {
+    // The file is written on changes only, so what still runs is counted from its start.
+    if (step.state == "running" && step.started)
+        return in_short(std::chrono::duration<double>(now - *step.started).count());
+    return step.seconds > 0 ? in_short(step.seconds) : "";
+}
+
+std::string table(const Status& status, WallTime now, const Paint& paint) {
+    constexpr std::size_t longest_id = 28;
+    constexpr std::size_t state_width = 9; // "satisfied"
+    constexpr std::size_t time_width = 6;
+    std::size_t id_width = 4;
+    for (const auto& step : status.steps)
+        id_width = std::max(id_width, std::min(longest_id, columns(clean(step.id))));
+    const std::size_t reason_width = width - id_width - state_width - time_width - 6;
+
+    std::string text = pad("STEP", id_width) + "  STATE        TIME  REASON\n";
+    for (const auto& step : status.steps) {
+        const std::string time = time_of(step, now);
+        const std::string& reason = step.error.empty() ? step.reason : step.error;
+        std::string line =
+            pad(clip(clean(step.id), id_width), id_width) + "  " +
+            paint(step.state, pad(clip(clean(step.state), state_width), state_width)) + "  " +
+            std::string(time_width - std::min(time_width, time.size()), ' ') + time + "  " +
+            clip(clean(reason), reason_width);
+        line.erase(line.find_last_not_of(' ') + 1);
+        text += line + "\n";
+    }
+    return text;
+}
+
+std::string problem_text(const Problem& problem) {
+    std::string text =
+        problem.step.empty() ? "problem:\n" : "problem in " + clean(problem.step) + ":\n";
+    text += wrap(clean(problem.message), 2);
+    if (!problem.next.empty())
+        text += wrap("next: " + clean(problem.next), 2);
+    return text;
+}
+
+std::string head(const StatusReading& reading, WallTime now, const Paint& paint) {
+    const Status& status = *reading.status;
+    const std::string state{name_of(status.state)};
+    if (reading.stale)
+        return paint("stale", "stale") + ": " + clean(reading.why) + "; " + look_at_unit + "\n" +
+               "last known state: " + state + ", since " + timestamp(status.since) + "\n";
+    std::string text = paint(state, state) + " for " + in_words(now - status.since);
+    if (!status.url.empty())
+        text += ": " + clean(status.url);
+    text += "\n" + wrap(clean(status.summary), 0);
+    if (!status.certificate_sha256.empty())
+        text += "certificate " + clean(status.certificate_sha256) + "\n";
+    return text;
+}
+
+bool is_coloured_terminal(const std::ostream& out) {
+    const char* no_colour = std::getenv("NO_COLOR");
+    return &out == &std::cout && ::isatty(STDOUT_FILENO) == 1 && !(no_colour && *no_colour);
+}
+
+SettleWatch::Verdict wait_until_settled(const Root& root,
+                                        const std::string& boot_id,
+                                        std::optional<std::chrono::milliseconds> timeout,
+                                        StatusReading& reading) {
+    SettleWatch watch{std::chrono::steady_clock::now(), timeout};
+    while (true) {
+        reading = read_status(root, boot_id);
+        const auto verdict = watch.observe(reading, std::chrono::steady_clock::now());
+        if (verdict != SettleWatch::Verdict::wait)
+            return verdict;
+        ::poll(nullptr, 0, poll_interval_ms);
+    }
+}
+
+} // namespace
+
+SettleWatch::Verdict SettleWatch::observe(const StatusReading& reading, Monotonic now) {
+    if (!reading.stale && is_settled(reading.status->state))
+        return Verdict::settled;
+    if (!reading.stale)
+        absent_since_.reset();
+    else if (!absent_since_)
+        absent_since_ = now;
+    if (absent_since_ && now - *absent_since_ >= absence)
+        return Verdict::gone;
+    if (timeout_ && now - began_ >= *timeout_)
+        return Verdict::late;
+    return Verdict::wait;
+}
+
+int exit_status(const StatusReading& reading) {
+    if (reading.stale || !reading.status)
+        return 1;
+    switch (reading.status->state) {
+    case MachineState::ready:
+        return 0;
+    case MachineState::failed:
+        return 1;
+    case MachineState::degraded:
+        return 2;
+    case MachineState::starting:
+    case MachineState::provisioning:
+    case MachineState::stopping:
+        break;
+    }
+    return 3;
+}
+
+Status trustworthy(const StatusReading& reading) {
+    if (!reading.stale && reading.status)
+        return *reading.status;
+    Status status = reading.status.value_or(Status{});
+    status.state = MachineState::failed;
+    status.summary = reading.why;
+    status.url.clear();
+    status.problem = Problem{.step = "",
+                             .kind = std::string{name_of(ErrorKind::transient)},
+                             .message = reading.why,
+                             .next = look_at_unit};
+    return status;
+}
+
+std::string render_status(const StatusReading& reading, WallTime now, Colours colours) {
+    const Paint paint{colours};
+    if (!reading.status)
+        return wrap(clean(reading.why) + "; " + look_at_unit, 0);
+    std::string text = head(reading, now, paint);
+    if (reading.status->problem)
+        text += "\n" + problem_text(*reading.status->problem);
+    if (!reading.status->steps.empty())
+        text += "\n" + table(*reading.status, now, paint);
+    return text;
+}
+
+int status_command(const StatusOptions& options, const Root& root, std::ostream& out) {
+    const std::string boot_id = current_boot_id(root);
+    StatusReading reading;
+    auto verdict = SettleWatch::Verdict::settled;
+    if (options.wait)
+        verdict = wait_until_settled(root, boot_id, options.timeout, reading);
+    else
+        reading = read_status(root, boot_id);
+
+    if (options.json) {
+        out << write_json(to_value(trustworthy(reading))) << '\n';
+    } else {
+        const auto colours = is_coloured_terminal(out) ? Colours::on : Colours::off;
+        out << render_status(reading, std::chrono::system_clock::now(), colours);
+        if (verdict == SettleWatch::Verdict::late)
+            out << "\nnot settled within " << in_words(*options.timeout) << '\n';
+    }
+    out.flush();
+    return exit_status(reading);
+}
+
+} // namespace agent
