@@ -8,8 +8,8 @@ namespace agent {
 
 struct Utf8Character {
     char32_t point = 0;
-    std::size_t length =
-        0; // in bytes; 0: the text is empty or does not begin with well-formed UTF-8
+    // In bytes; 0: the text is empty or does not begin with well-formed UTF-8.
+    std::size_t length = 0;
 };
 
 // Strict: no overlong forms, no surrogates, nothing above U+10FFFF.

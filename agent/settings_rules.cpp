@@ -1,0 +1,716 @@
+#include "agent/settings_rules.hpp"
+
+#include "agent/base/text.hpp"
+#include "agent/base/utf8.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <utility>
+#include <vector>
+
+#include <arpa/inet.h>
+
+namespace agent::rules {
+namespace {
+
+using namespace std::string_literals;
+
+constexpr std::string_view digits = "0123456789";
+constexpr std::string_view lower_hex = "0123456789abcdef";
+constexpr std::string_view lower_letters = "abcdefghijklmnopqrstuvwxyz";
+constexpr std::string_view word_characters =
+    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
+constexpr std::string_view path_characters =
+    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._+-";
+
+constexpr std::string_view make_a_hash =
+    "`agent password` reads a password and prints the hash to write here";
+
+bool contains(std::string_view text, std::string_view part) {
+    return text.find(part) != std::string_view::npos;
+}
+bool only(std::string_view text, std::string_view allowed) {
+    return text.find_first_not_of(allowed) == std::string_view::npos;
+}
+bool is_one_of(char c, std::string_view characters) {
+    return characters.find(c) != std::string_view::npos;
+}
+bool has_control(std::string_view text) {
+    return std::any_of(text.begin(), text.end(), [](char c) {
+        return static_cast<unsigned char>(c) < 0x20 || c == 0x7F;
+    });
+}
+
+// A decimal number without sign or leading zero, at most `largest`.
+std::optional<std::uint32_t> decimal(std::string_view text, std::uint32_t largest) {
+    if (text.empty() || text.size() > 9 || !only(text, digits) ||
+        (text.size() > 1 && text.front() == '0'))
+        return std::nullopt;
+    const auto number = static_cast<std::uint32_t>(std::stoul(std::string{text}));
+    return number <= largest ? std::optional{number} : std::nullopt;
+}
+
+bool is_ip_address(std::string_view text) {
+    std::array<unsigned char, 16> address{};
+    const std::string name{text};
+    return ::inet_pton(AF_INET, name.c_str(), address.data()) == 1 ||
+           ::inet_pton(AF_INET6, name.c_str(), address.data()) == 1;
+}
+
+bool is_dns_name(std::string_view name) {
+    if (name.empty() || name.size() > 253)
+        return false;
+    const auto labels = split(name, '.');
+    for (const std::string& label : labels)
+        if (label.empty() || label.size() > 63 || label.front() == '-' || label.back() == '-' ||
+            label.find_first_not_of(std::string{word_characters} + "-") != std::string::npos)
+            return false;
+    return !only(labels.back(), digits);
+}
+
+// Documents.
+
+std::optional<Complaint> foreign(std::string_view text) {
+    const auto is = [](std::string what, std::string hint) {
+        return Complaint{code::foreign_document,
+                         "this is " + std::move(what) + ", not the agent's TOML configuration",
+                         {},
+                         std::move(hint)};
+    };
+    const std::string_view body = trim(text);
+    const std::string start = lower(body.substr(0, 512));
+    if (start.starts_with("#cloud-config") || start.starts_with("#cloud-boothook"))
+        return is("cloud-init user data", "that goes into the metadata key user-data");
+    if (start.starts_with("#!"))
+        return is("a script", "that goes into the metadata key startup-script");
+    if (start.starts_with("content-type:") || start.starts_with("mime-version:"))
+        return is("a MIME document", "the agent reads one TOML document");
+    if (start.starts_with("<"))
+        return is("HTML or XML, perhaps the error page of a download",
+                  "look at how the document was fetched");
+    if (start.starts_with("-----begin "))
+        return is("a PEM key or certificate",
+                  "if it is a private key, remove it from here and replace it by a new one");
+    if (contains(start, "\"ignition\"") && body.starts_with('{'))
+        return is("an Ignition configuration", "the agent reads TOML: key = value");
+    const std::string_view after = trim(body.substr(std::min<std::size_t>(1, body.size())));
+    if (body.starts_with('{') || (body.starts_with('[') && after.starts_with('{')))
+        return is("JSON", "the agent reads TOML: key = value");
+    if (start.starts_with("---"))
+        return is("YAML", "the agent reads TOML: key = value");
+    for (const std::string& line : split(body.substr(0, 65536), '\n')) {
+        const std::string_view content = trim(line);
+        if (content.empty() || content.starts_with('#'))
+            continue;
+        const auto end = content.find_first_not_of(std::string{word_characters} + "_-");
+        if (end != 0 && end != std::string_view::npos && content[end] == ':' &&
+            (end + 1 == content.size() || is_one_of(content[end + 1], " \t")))
+            return is("YAML", "the agent reads TOML: key = value");
+        break;
+    }
+    const bool one_block = body.find_first_of(" \t[#") == std::string_view::npos;
+    if (body.size() >= 40 && one_block && only(body, std::string{word_characters} + "+/\r\n=") &&
+        !contains(body, "= ") && body.find('=') >= body.size() - 2)
+        return is("base64", "decode it: the agent reads the TOML text itself");
+    return std::nullopt;
+}
+
+std::optional<Complaint> binary(std::string_view text) {
+    const auto is = [](std::string_view what, std::string message, std::string hint) {
+        return Complaint{what, std::move(message), {}, std::move(hint)};
+    };
+    const std::string save = "save the document as UTF-8";
+    if (text.starts_with("\x1F\x8B"))
+        return is(code::foreign_document,
+                  "this is gzip, not the agent's TOML configuration",
+                  "decompress it first");
+    if (text.starts_with("PK\x03\x04") || text.starts_with("\x7F"
+                                                           "ELF"))
+        return is(code::foreign_document,
+                  "this is a binary file, not the agent's TOML configuration",
+                  {});
+    if (text.starts_with("\xFF\xFE") || text.starts_with("\xFE\xFF"))
+        return is(code::encoding, "this is UTF-16, not UTF-8", save);
+    const std::string_view start = text.substr(0, 64);
+    const auto nuls = std::count(start.begin(), start.end(), '\0');
+    if (nuls >= 2 && static_cast<std::size_t>(nuls) >= start.size() / 3)
+        return is(code::encoding, "this looks like UTF-16, not UTF-8", save);
+    return std::nullopt;
+}
+
+} // namespace
+
+std::optional<DocumentComplaint> judge_document(std::string_view text) {
+    if (auto complaint = binary(text))
+        return DocumentComplaint{std::move(*complaint), {}};
+    if (text.starts_with("\xEF\xBB\xBF"))
+        text.remove_prefix(3);
+    Position here{1, 1};
+    for (std::string_view left = text; !left.empty();) {
+        const auto [point, length] = first_character(left);
+        if (length == 0) {
+            const std::array<unsigned char, 1> byte{static_cast<unsigned char>(left.front())};
+            return DocumentComplaint{{code::encoding,
+                                      "the document is not UTF-8: it holds the byte 0x" + hex(byte),
+                                      "not UTF-8",
+                                      "save the document as UTF-8"},
+                                     here};
+        }
+        if (point == 0)
+            return DocumentComplaint{{code::encoding,
+                                      "the document holds a NUL byte",
+                                      "NUL byte",
+                                      "save the document as UTF-8 text"},
+                                     here};
+        here = point == '\n' ? Position{here.line + 1, 1} : Position{here.line, here.column + 1};
+        left.remove_prefix(length);
+    }
+    if (auto complaint = foreign(text))
+        return DocumentComplaint{std::move(*complaint), {}};
+    return std::nullopt;
+}
+
+Verdict judge_user(std::string_view name) {
+    const auto complaint = [](std::string message, std::string label) {
+        return Complaint{
+            code::user_name,
+            std::move(message),
+            std::move(label),
+            "a user name begins with a-z or _, goes on with a-z, 0-9, _ and -, and has "
+            "at most 32 characters"};
+    };
+    if (name.empty())
+        return complaint("the user name is empty", "empty");
+    if (name.size() > 32)
+        return complaint("the user name is longer than 32 characters", "too long");
+    if (!is_one_of(name.front(), std::string{lower_letters} + "_") ||
+        !only(name, std::string{lower_letters} + "0123456789_-"))
+        return complaint(shown(name) + " is not a Linux user name", "not a user name");
+    constexpr std::array<std::string_view, 12> system_accounts{"root",
+                                                               "nobody",
+                                                               "daemon",
+                                                               "bin",
+                                                               "sys",
+                                                               "sync",
+                                                               "man",
+                                                               "mail",
+                                                               "backup",
+                                                               "www-data",
+                                                               "sshd",
+                                                               "messagebus"};
+    const bool taken =
+        std::find(system_accounts.begin(), system_accounts.end(), name) != system_accounts.end();
+    if (taken || name.starts_with("systemd-"))
+        return Complaint{code::user_name,
+                         "Jupyter cannot run as the system account " + shown(name),
+                         "a system account",
+                         "name an ordinary user; it is made when there is none"};
+    return std::nullopt;
+}
+
+Verdict judge_apt_package(std::string_view entry) {
+    const auto complaint = [](std::string message, std::string hint) {
+        return Complaint{
+            code::apt_package, std::move(message), "not a package name", std::move(hint)};
+    };
+    const auto equals = entry.find('=');
+    const std::string_view name = entry.substr(0, equals);
+    if (has_control(entry) || contains(entry, " "))
+        return complaint("an apt package is one word without blanks", "one package an entry");
+    if (entry.starts_with('-'))
+        return complaint("options of apt are not taken in a list of packages",
+                         "list package names only");
+    if (contains(entry, "/"))
+        return complaint("paths, URLs and releases are not taken in a list of apt packages",
+                         "write name or name=version");
+    if (name.size() > 1 && name.ends_with('-'))
+        return complaint(shown(entry) + " would ask apt to remove a package",
+                         "the agent never removes packages");
+    if (name.size() < 2 || !is_one_of(name.front(), std::string{lower_letters} + "0123456789") ||
+        !only(name, std::string{lower_letters} + "0123456789+.-"))
+        return complaint(shown(entry) + " is not the name of a Debian package",
+                         "lower-case letters, digits and + . -, then =version if one is wanted");
+    if (equals != std::string_view::npos) {
+        const std::string_view version = entry.substr(equals + 1);
+        if (version.empty() || !is_one_of(version.front(), word_characters) ||
+            !only(version, std::string{word_characters} + ".+:~-"))
+            return complaint(shown(entry) + " names no version of a Debian package",
+                             "write name=version with one `=`");
+    }
+    return std::nullopt;
+}
+
+namespace {
+
+bool has_component(std::string_view path, std::string_view component) {
+    const auto parts = split(path, '/');
+    return std::find(parts.begin(), parts.end(), component) != parts.end();
+}
+
+// What a path must be, wherever it leads.
+Verdict judge_path(std::string_view path, std::string_view what, std::string_view rule) {
+    const auto complaint = [&](std::string_view wrong, std::string label, std::string hint) {
+        return Complaint{
+            rule, std::string{what} + " " + std::string{wrong}, std::move(label), std::move(hint)};
+    };
+    if (path.empty())
+        return complaint("is empty", "empty", "remove the key to have the default");
+    if (path.size() > 100)
+        return complaint("is longer than 100 characters", "too long", {});
+    if (has_control(path))
+        return complaint("holds a control character", "control character", {});
+    if (path.starts_with('~'))
+        return complaint("begins with `~`, which only a shell expands", "`~` is not expanded", {});
+    if (has_component(path, "..") || has_component(path, "."))
+        return complaint(
+            "holds a `.` or `..` component", "not normalised", "write the path itself");
+    if (contains(path, "//") || (path.size() > 1 && path.ends_with('/')))
+        return complaint("has a `/` too many", "not normalised", "write it with single slashes");
+    if (!only(path, path_characters))
+        return complaint("holds a character that is not allowed",
+                         "not allowed here",
+                         "letters A-Z a-z, digits and / . _ + - are");
+    if (path.starts_with('-') || contains(path, "/-"))
+        return complaint("has a component that begins with `-`", "reads like an option", {});
+    return std::nullopt;
+}
+
+} // namespace
+
+Verdict judge_prefix(std::string_view path) {
+    if (auto wrong = judge_path(path, "the prefix", code::prefix))
+        return wrong;
+    if (!path.starts_with('/'))
+        return Complaint{code::prefix,
+                         "the prefix is not an absolute path",
+                         "relative",
+                         "write it as /opt/jupyter"};
+    constexpr std::array<std::string_view, 3> homes{"/opt/", "/srv/", "/usr/local/"};
+    const bool allowed = std::any_of(
+        homes.begin(), homes.end(), [&](std::string_view home) { return path.starts_with(home); });
+    constexpr std::array<std::string_view, 9> taken{
+        "bin", "etc", "games", "include", "lib", "man", "sbin", "share", "src"};
+    const auto parts = split(path, '/');
+    const bool of_the_system = path.starts_with("/usr/local/") &&
+                               std::find(taken.begin(), taken.end(), parts[3]) != taken.end();
+    if (!allowed || of_the_system)
+        return Complaint{code::prefix,
+                         "the prefix " + shown(path) +
+                             " is not a place for an environment that root makes",
+                         "belongs to others",
+                         "choose a directory below /opt, /srv or /usr/local, such as /opt/jupyter"};
+    return std::nullopt;
+}
+
+Verdict judge_directory(std::string_view path) {
+    if (path.starts_with("~/"))
+        return Complaint{code::directory,
+                         "the directory begins with `~`, which only a shell expands",
+                         "`~` is not expanded",
+                         "leave `~/` out: a relative path begins at the user's home"};
+    if (auto wrong = judge_path(path, "the directory", code::directory))
+        return wrong;
+    constexpr std::array<std::string_view, 8> of_the_system{
+        "/", "/proc", "/sys", "/dev", "/etc", "/boot", "/run", "/root"};
+    for (const std::string_view place : of_the_system)
+        if (path == place || (place.size() > 1 && path.starts_with(std::string{place} + "/")))
+            return Complaint{code::directory,
+                             "the directory " + shown(path) + " belongs to the system",
+                             "belongs to the system",
+                             "choose one below the user's home, such as \"work\""};
+    return std::nullopt;
+}
+
+Verdict judge_index_url(std::string_view url) {
+    const auto complaint = [](std::string message, std::string label, std::string hint) {
+        return Complaint{code::url, std::move(message), std::move(label), std::move(hint)};
+    };
+    constexpr std::string_view scheme = "https://";
+    if (url.starts_with("http://"))
+        return complaint("the index is not reached over https",
+                         "http",
+                         "packages fetched over http can be replaced on their way: use https://");
+    if (!url.starts_with(scheme))
+        return complaint("the index is not an https URL",
+                         "not an https URL",
+                         "write it as https://host/simple/");
+    if (url.size() > 1000)
+        return complaint("the index URL is longer than 1000 characters", "too long", {});
+    const std::string_view rest = url.substr(scheme.size());
+    const std::string_view authority = rest.substr(0, rest.find_first_of("/?#\\"));
+    if (contains(authority, "@"))
+        return complaint("the index URL holds a user name or a password",
+                         "credentials in a URL",
+                         "leave them out: the configuration can be read by others");
+    if (rest.find_first_of("?#") != std::string_view::npos)
+        return complaint("the index URL holds a query or a fragment",
+                         "not the address of an index",
+                         "end it with the path, such as /simple/");
+    const auto colon = authority.rfind(':');
+    const std::string_view host = authority.substr(0, colon);
+    if (!is_dns_name(host) && !is_ip_address(host))
+        return complaint("the index URL names no host", "no valid host name", {});
+    if (colon != std::string_view::npos &&
+        decimal(authority.substr(colon + 1), 65535).value_or(0) == 0)
+        return complaint("the index URL names no valid port", "no valid port", {});
+    const std::string_view path = rest.substr(authority.size());
+    bool escapes = true;
+    for (auto at = path.find('%'); at != std::string_view::npos; at = path.find('%', at + 1))
+        escapes = escapes && path.size() > at + 2 &&
+                  only(path.substr(at + 1, 2), "0123456789abcdefABCDEF");
+    if (!escapes || !only(path, std::string{word_characters} + "/._~+-%:=,"))
+        return complaint("the path of the index URL holds a character that is not allowed",
+                         "not allowed in a path",
+                         "percent-encode it");
+    return std::nullopt;
+}
+
+Verdict judge_tls_name(std::string_view name) {
+    const auto complaint = [&](std::string message, std::string hint) {
+        return Complaint{code::host_name, std::move(message), "not a host name", std::move(hint)};
+    };
+    if (is_ip_address(name) || is_dns_name(name))
+        return std::nullopt;
+    if (contains(name, "://") || contains(name, "/"))
+        return complaint("a URL stands where a host name belongs",
+                         "write the name alone: jupyter.example.com");
+    if (name.starts_with("*."))
+        return complaint("a wildcard is not taken", "write each name out");
+    if (std::any_of(name.begin(), name.end(), [](char c) { return (c & 0x80) != 0; }))
+        return complaint("a host name holds only ASCII", "write it in punycode: xn--…");
+    const auto colon = name.find(':');
+    if (colon != std::string_view::npos && is_dns_name(name.substr(0, colon)))
+        return complaint("a port stands in a host name",
+                         "write the name alone; the port is jupyter.port");
+    return complaint(shown(name) + " is neither a DNS name nor an IP address",
+                     "such as jupyter.example.com or 203.0.113.7");
+}
+
+namespace {
+
+// The number of bytes in canonical base64 without padding, or nothing.
+std::optional<std::size_t> base64_bytes(std::string_view text) {
+    constexpr std::string_view alphabet =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    if (text.empty() || !only(text, alphabet) || text.size() % 4 == 1)
+        return std::nullopt;
+    const auto last = alphabet.find(text.back());
+    if ((text.size() % 4 == 2 && last % 16 != 0) || (text.size() % 4 == 3 && last % 4 != 0))
+        return std::nullopt;
+    return text.size() * 3 / 4;
+}
+
+bool is_parameter(std::string_view text,
+                  std::string_view prefix,
+                  std::uint32_t least,
+                  std::uint32_t most) {
+    if (!text.starts_with(prefix))
+        return false;
+    const auto number = decimal(text.substr(prefix.size()), most);
+    return number && *number >= least;
+}
+
+Complaint bad_hash(std::string message, std::string label) {
+    return {code::password_hash, std::move(message), std::move(label), std::string{make_a_hash}};
+}
+
+// Jupyter answers every login with 500 when the PHC string is malformed.
+Verdict judge_argon2(std::string_view phc) {
+    if (phc.starts_with("$argon2i$") || phc.starts_with("$argon2d$"))
+        return bad_hash("the password hash is not of the kind argon2id", "not argon2id");
+    const auto parts = split(phc, '$');
+    if (parts.size() != 6 || !parts[0].empty() || parts[1] != "argon2id")
+        return bad_hash("the password hash is cut or not of the form "
+                        "argon2:$argon2id$v=19$m=…,t=…,p=…$salt$hash",
+                        "not an argon2id hash");
+    if (parts[2] != "v=19")
+        return bad_hash("the password hash is not of argon2 version 19", "v=19 is missing");
+    const auto parameters = split(parts[3], ',');
+    if (parameters.size() != 3 || !is_parameter(parameters[0], "m=", 8, 1U << 20) ||
+        !is_parameter(parameters[1], "t=", 1, 1000) || !is_parameter(parameters[2], "p=", 1, 128))
+        return bad_hash("the parameters of the password hash are not m=8…1048576 (KiB), t=1…1000 "
+                        "and p=1…128",
+                        "parameters out of bounds");
+    const auto salt = base64_bytes(parts[4]);
+    if (!salt || *salt < 8 || *salt > 64)
+        return bad_hash("the salt of the password hash is cut or malformed", "salt");
+    const auto bytes = base64_bytes(parts[5]);
+    constexpr std::array<std::size_t, 5> lengths{16, 24, 32, 48, 64};
+    if (!bytes || std::find(lengths.begin(), lengths.end(), *bytes) == lengths.end())
+        return bad_hash("the password hash is cut: its last part has not the length of a digest",
+                        "digest");
+    return std::nullopt;
+}
+
+Verdict judge_salted(std::string_view rest, std::size_t digest_length) {
+    const auto parts = split(rest, ':');
+    if (parts.size() != 2)
+        return bad_hash("the password hash is not of the form algorithm:salt:digest",
+                        "not a salted hash");
+    if (parts[0].size() < 16 || parts[0].size() > 128 || !only(parts[0], lower_hex))
+        return bad_hash("the salt of the password hash is not 16 or more lower-case hex digits",
+                        "salt");
+    if (parts[1].size() != digest_length || !only(parts[1], lower_hex))
+        return bad_hash("the digest of the password hash is not " + std::to_string(digest_length) +
+                            " lower-case hex digits",
+                        "digest");
+    return std::nullopt;
+}
+
+} // namespace
+
+Verdict judge_password_hash(std::string_view hash) {
+    if (hash.empty())
+        return Complaint{
+            code::password_hash,
+            "the password hash is empty",
+            "empty",
+            "without a password, remove the key: Jupyter is then reached only from the "
+            "VM itself"};
+    const std::string_view trimmed = trim(hash);
+    const bool is_hash = trimmed.starts_with("argon2:") || trimmed.starts_with("sha");
+    if (is_hash && hash.find_first_of(" \t\r\n") != std::string_view::npos)
+        return bad_hash("the password hash holds a blank or a newline", "blank or newline");
+    if (hash.starts_with("argon2:"))
+        return judge_argon2(hash.substr(7));
+    if (hash.starts_with("$argon2"))
+        return Complaint{code::password_hash,
+                         "the password hash lacks Jupyter's prefix argon2:",
+                         "no prefix",
+                         "write argon2: in front of it"};
+    if (hash.starts_with("sha256:"))
+        return judge_salted(hash.substr(7), 64);
+    if (hash.starts_with("sha512:"))
+        return judge_salted(hash.substr(7), 128);
+    if (hash.starts_with("sha1:") || hash.starts_with("md5:"))
+        return Complaint{code::weak_hash,
+                         "sha1 and md5 are too weak for a password hash",
+                         "too weak",
+                         std::string{make_a_hash}};
+    if (hash.starts_with('$') || hash.starts_with("sha"))
+        return bad_hash("the password hash is of a kind that Jupyter does not read",
+                        "not argon2:, sha256: or sha512:");
+    return Complaint{code::plaintext,
+                     "this is not a password hash; a password itself is never written here",
+                     "not a hash",
+                     std::string{make_a_hash}};
+}
+
+namespace {
+
+using Read = std::variant<Requirement, Complaint>;
+
+Complaint no_requirement(std::string message, std::string label, std::string hint) {
+    return {code::no_requirement, std::move(message), std::move(label), std::move(hint)};
+}
+Complaint bad_requirement(std::string message, std::string label, std::string hint) {
+    return {code::requirement, std::move(message), std::move(label), std::move(hint)};
+}
+
+// What pip or a requirements file would take, but a list of packages does not.
+Verdict judge_foreign_requirement(std::string_view entry) {
+    const std::string use_index = "an index other than PyPI goes into python.index_url";
+    if (has_control(entry))
+        return no_requirement("a package entry holds a newline or a control character",
+                              "more than one line",
+                              "one package an entry");
+    if (entry.starts_with('-')) {
+        const bool index = contains(entry, "index") || entry.starts_with("-i");
+        const bool file = entry.starts_with("-r") || entry.starts_with("--req") ||
+                          entry.starts_with("-c") || entry.starts_with("--constr");
+        return no_requirement("options of pip are not taken in a list of packages",
+                              "an option",
+                              index  ? use_index
+                              : file ? "list the packages of that file here"
+                                     : "list package names only");
+    }
+    if (contains(entry, "://") || entry.starts_with("git+"))
+        return no_requirement("URLs and repositories are not taken in a list of packages",
+                              "a URL",
+                              "name a released version: name==1.2.3; " + use_index);
+    if (contains(entry, "@"))
+        return no_requirement("direct references (name @ …) are not taken in a list of packages",
+                              "a direct reference",
+                              "name a released version: name==1.2.3");
+    if (entry.find_first_of("/\\") != std::string_view::npos || entry.starts_with('.') ||
+        entry.starts_with('~') || entry.ends_with(".whl") || entry.ends_with(".tar.gz"))
+        return no_requirement("paths and files are not taken in a list of packages",
+                              "a path",
+                              "name a released version: name==1.2.3");
+    if (contains(entry, ";"))
+        return no_requirement("environment markers are not taken yet",
+                              "a marker",
+                              "leave out `;` and what follows it");
+    return std::nullopt;
+}
+
+Verdict judge_version(std::string_view op, std::string_view version) {
+    const auto wrong = [](std::string hint) {
+        return bad_requirement(
+            "a version of a package is malformed", "not a version", std::move(hint));
+    };
+    if (version.empty())
+        return wrong("write a version behind the operator, or leave both out");
+    if (version.starts_with('='))
+        return wrong("the operators are == != <= >= < > ~= ===");
+    if (version.ends_with(".*")) {
+        if (op != "==" && op != "!=")
+            return wrong("`.*` goes only with == and !=");
+        version.remove_suffix(2);
+    }
+    if (op == "~=" && !contains(version, "."))
+        return wrong("~= needs two parts at least: ~=1.4");
+    const std::string_view number = version.substr(version.starts_with('v') ? 1 : 0);
+    if (number.empty() || !is_one_of(number.front(), digits) ||
+        !is_one_of(number.back(), word_characters) || contains(number, "..") ||
+        !only(number, std::string{word_characters} + ".+!_-"))
+        return wrong("such as 1.26.4 or 2.0.0rc1");
+    return std::nullopt;
+}
+
+std::string without_blanks(std::string_view text) {
+    std::string kept;
+    std::copy_if(text.begin(), text.end(), std::back_inserter(kept), [](char c) {
+        return c != ' ' && c != '\t';
+    });
+    return kept;
+}
+
+std::string normalised_name(std::string_view name) {
+    std::string out;
+    for (const char c : lower(name)) {
+        if (!is_one_of(c, "-_."))
+            out += c;
+        else if (!out.ends_with('-'))
+            out += '-';
+    }
+    return out;
+}
+
+// What people import is not always what they install.
+std::string_view distribution_of(std::string_view import_name) {
+    constexpr std::array<std::pair<std::string_view, std::string_view>, 4> known{
+        {{"cv2", "opencv-python-headless"},
+         {"pil", "pillow"},
+         {"sklearn", "scikit-learn"},
+         {"yaml", "pyyaml"}}};
+    for (const auto& [import, distribution] : known)
+        if (import == import_name)
+            return distribution;
+    return {};
+}
+
+Read read_specifiers(Requirement read, std::string_view specifiers) {
+    constexpr std::array<std::string_view, 8> operators{
+        "===", "==", "!=", "<=", ">=", "~=", "<", ">"};
+    bool first = true;
+    for (const std::string& part : split(specifiers, ',')) {
+        const std::string_view specifier = trim(part);
+        const auto op = std::find_if(operators.begin(), operators.end(), [&](std::string_view one) {
+            return specifier.starts_with(one);
+        });
+        if (op == operators.end()) {
+            const bool single = specifier.starts_with('=');
+            return bad_requirement("behind the name of a package come extras and versions only",
+                                   "not a version specifier",
+                                   single ? "write == for a version (or >= for a least one)"
+                                          : "one package an entry; a version as in name==1.2.3");
+        }
+        const std::string_view version = trim(specifier.substr(op->size()));
+        if (auto wrong = judge_version(*op, version))
+            return *wrong;
+        read.text += (first ? "" : ",") + std::string{*op} + std::string{version};
+        first = false;
+    }
+    return read;
+}
+
+} // namespace
+
+std::variant<Requirement, Complaint> read_requirement(std::string_view entry) {
+    const std::string_view text = has_control(entry) ? entry : trim(entry);
+    if (text.empty())
+        return bad_requirement("a package entry is empty", "empty", "remove it");
+    if (auto wrong = judge_foreign_requirement(text))
+        return *wrong;
+    const auto end = text.find_first_not_of(std::string{word_characters} + "._-");
+    const std::string_view name = text.substr(0, end);
+    if (name.empty() || !is_one_of(name.front(), word_characters) ||
+        !is_one_of(name.back(), word_characters))
+        return bad_requirement(shown(text) + " does not begin with the name of a Python package",
+                               "not a package name",
+                               "letters, digits and . _ -, beginning and ending with a letter or "
+                               "digit");
+    Requirement read{normalised_name(name), std::string{name}};
+    if (const auto distribution = distribution_of(read.name); !distribution.empty())
+        return Complaint{code::import_name,
+                         shown(name) + " is what Python imports, not what is installed",
+                         "not the name of the package",
+                         "write " + std::string{distribution}};
+    std::string_view rest = trim(text.substr(name.size()));
+    if (rest.starts_with('[')) {
+        const auto close = rest.find(']');
+        const std::string extras = without_blanks(rest.substr(0, close));
+        if (close == std::string_view::npos ||
+            !only(extras.substr(1), std::string{word_characters} + "._-,") || extras.size() < 2 ||
+            contains(extras, ",,") || extras.starts_with("[,") || extras.ends_with(','))
+            return bad_requirement("the extras of a package are malformed",
+                                   "not a list of extras",
+                                   "write them as name[one,two]");
+        read.text += extras + "]";
+        rest = trim(rest.substr(close + 1));
+    }
+    if (rest.empty())
+        return read;
+    return read_specifiers(std::move(read), rest);
+}
+
+bool is_secret_key(std::string_view key) {
+    constexpr std::array<std::string_view, 12> names{"password",
+                                                     "password_hash",
+                                                     "password_secret",
+                                                     "passwd",
+                                                     "passphrase",
+                                                     "pwd",
+                                                     "pass",
+                                                     "token",
+                                                     "secret",
+                                                     "credential",
+                                                     "credentials",
+                                                     "private_key"};
+    std::string name = lower(key);
+    std::replace(name.begin(), name.end(), '-', '_');
+    if (mentions_secret(name))
+        return true;
+    // Two edits turn every short word into another.
+    constexpr std::size_t shortest_misspelt = 5;
+    if (name.size() < shortest_misspelt)
+        return std::find(names.begin(), names.end(), name) != names.end();
+    return !nearest(name, names).empty();
+}
+
+bool mentions_secret(std::string_view text) {
+    constexpr std::array<std::string_view, 9> words{"passw",
+                                                    "passphrase",
+                                                    "password",
+                                                    "pwd",
+                                                    "token",
+                                                    "secret",
+                                                    "credential",
+                                                    "private_key",
+                                                    "_hash"};
+    const std::string lowered = lower(text);
+    return std::any_of(
+        words.begin(), words.end(), [&](std::string_view word) { return contains(lowered, word); });
+}
+
+std::string shown(std::string_view value) {
+    constexpr std::size_t longest = 60;
+    const bool unfit = has_control(value) || value.size() > longest || contains(value, "://") ||
+                       value.find_first_of(":@$") != std::string_view::npos ||
+                       mentions_secret(value);
+    return unfit ? "the value" : "`" + printable(value, longest) + "`";
+}
+
+} // namespace agent::rules

@@ -1,0 +1,88 @@
+// Owns what a single value of the configuration may be, and the words for one that may not.
+// Pure; no message, label or hint quotes a value that could be a secret.
+#pragma once
+
+#include "agent/base/document.hpp"
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <variant>
+
+namespace agent::rules {
+
+// Every diagnostic code there is; a code keeps its meaning for ever.
+namespace code {
+inline constexpr std::string_view no_configuration = "E1001";
+inline constexpr std::string_view too_large = "E1002";
+inline constexpr std::string_view encoding = "E1003";
+inline constexpr std::string_view foreign_document = "E1004";
+inline constexpr std::string_view too_many_errors = "E1005";
+inline constexpr std::string_view syntax = "E1101";
+inline constexpr std::string_view defined_twice = "E1102";
+inline constexpr std::string_view unclosed = "E1103";
+inline constexpr std::string_view escape = "E1104";
+inline constexpr std::string_view number = "E1105";
+inline constexpr std::string_view word = "E1106";
+inline constexpr std::string_view too_deep = "E1107";
+inline constexpr std::string_view wrong_type = "E1201";
+inline constexpr std::string_view unknown_table = "E1202";
+inline constexpr std::string_view schema = "E1203";
+inline constexpr std::string_view unknown_key = "E1204";
+inline constexpr std::string_view range = "E1205";
+inline constexpr std::string_view choice = "E1206";
+inline constexpr std::string_view contradiction = "E1207";
+inline constexpr std::string_view too_long = "E1208";
+inline constexpr std::string_view repeated_entry = "E1209";
+inline constexpr std::string_view user_name = "E1301";
+inline constexpr std::string_view apt_package = "E1302";
+inline constexpr std::string_view requirement = "E1303";
+inline constexpr std::string_view no_requirement = "E1304";
+inline constexpr std::string_view import_name = "E1305";
+inline constexpr std::string_view prefix = "E1306";
+inline constexpr std::string_view directory = "E1307";
+inline constexpr std::string_view url = "E1308";
+inline constexpr std::string_view host_name = "E1309";
+inline constexpr std::string_view plaintext = "E1310";
+inline constexpr std::string_view password_hash = "E1311";
+inline constexpr std::string_view weak_hash = "E1312";
+} // namespace code
+
+struct Complaint {
+    std::string_view code;
+    std::string message;
+    std::string label;
+    std::string hint;
+};
+using Verdict = std::optional<Complaint>;
+
+// A document as a whole: its encoding, and whether it is TOML at all. Position {0,0}: as a whole.
+struct DocumentComplaint {
+    Complaint complaint;
+    Position position;
+};
+[[nodiscard]] std::optional<DocumentComplaint> judge_document(std::string_view text);
+
+[[nodiscard]] Verdict judge_user(std::string_view name);
+[[nodiscard]] Verdict judge_apt_package(std::string_view entry);
+[[nodiscard]] Verdict judge_prefix(std::string_view path);
+[[nodiscard]] Verdict judge_directory(std::string_view path);
+[[nodiscard]] Verdict judge_index_url(std::string_view url);
+[[nodiscard]] Verdict judge_tls_name(std::string_view name);
+[[nodiscard]] Verdict judge_password_hash(std::string_view hash);
+
+struct Requirement {
+    std::string name; // as pip compares it: lower case, runs of -_. are one -
+    std::string text; // without blanks
+};
+// PEP 508 without URLs and markers: name, extras, version specifiers.
+[[nodiscard]] std::variant<Requirement, Complaint> read_requirement(std::string_view entry);
+
+// Whether a key of this name (or one misspelt a little) holds what nobody may see.
+[[nodiscard]] bool is_secret_key(std::string_view key);
+// Whether the text holds a word that goes with secrets.
+[[nodiscard]] bool mentions_secret(std::string_view text);
+// `value` in backticks, or "the value" when it may hold a secret or is not fit to print.
+[[nodiscard]] std::string shown(std::string_view value);
+
+} // namespace agent::rules

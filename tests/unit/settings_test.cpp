@@ -1,0 +1,954 @@
+#include "agent/settings.hpp"
+#include "tests/support/temp_root.hpp"
+
+#include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
+
+#include <algorithm>
+#include <cstdint>
+#include <filesystem>
+#include <fstream>
+#include <random>
+#include <string>
+#include <vector>
+
+#include <sys/stat.h>
+
+using agent::Colours;
+using agent::ConfigErrors;
+using agent::ConfigSource;
+using agent::Diagnostic;
+using agent::read_settings;
+using agent::render;
+using agent::Settings;
+using agent::Trust;
+
+namespace {
+
+const std::string file_name = "/etc/agent/agent.toml";
+const std::string metadata_name = "metadata:instance/attributes/agent-config";
+
+// What `agent password` made of "correct horse".
+const std::string argon2_hash = "argon2:$argon2id$v=19$m=10240,t=10,p=8$"
+                                "c29tZXNhbHRzb21lc2FsdA$"
+                                "wGXBZ8JGNJl9l5QqYGmvAw";
+
+std::vector<ConfigSource> one(std::string text) {
+    return {{file_name, std::move(text)}};
+}
+
+Settings accepted(const std::vector<ConfigSource>& sources) {
+    auto read = read_settings(sources);
+    if (const auto* errors = std::get_if<ConfigErrors>(&read))
+        FAIL(agent::summarise(*errors));
+    return std::get<Settings>(std::move(read));
+}
+
+std::vector<Diagnostic> refused(const std::vector<ConfigSource>& sources) {
+    auto read = read_settings(sources);
+    REQUIRE(std::holds_alternative<ConfigErrors>(read));
+    return std::get<ConfigErrors>(std::move(read)).diagnostics;
+}
+
+std::string rendered(const std::vector<ConfigSource>& sources) {
+    std::string all;
+    for (const Diagnostic& diagnostic : refused(sources))
+        all += render(diagnostic, sources, Colours::off);
+    return all;
+}
+
+// "E1204 2:1 4 unknown key …" — what a table of cases compares.
+std::string brief(const Diagnostic& diagnostic) {
+    return diagnostic.code + " " + std::to_string(diagnostic.position.line) + ":" +
+           std::to_string(diagnostic.position.column) + " " + std::to_string(diagnostic.width) +
+           " " + diagnostic.message;
+}
+
+struct Case {
+    std::string text;
+    std::string brief;
+    std::string hint;
+};
+
+void check_refused(const Case& wrong) {
+    CAPTURE(wrong.text.substr(0, 200));
+    const auto diagnostics = refused(one(wrong.text));
+    REQUIRE(diagnostics.size() == 1);
+    CHECK(brief(diagnostics.front()) == wrong.brief);
+    CHECK(diagnostics.front().hint == wrong.hint);
+}
+
+std::string repeated(const std::string& text, std::size_t times) {
+    std::string out;
+    for (std::size_t i = 0; i < times; ++i)
+        out += text;
+    return out;
+}
+
+const std::string make_a_hash =
+    "`agent password` reads a password and prints the hash to write here";
+
+} // namespace
+
+TEST_CASE("settings: every key is read", "[unit][settings]") {
+    const Settings settings = accepted(one("schema = 1\n"
+                                           "[machine]\n"
+                                           "user = \"ada\"\n"
+                                           "[apt]\n"
+                                           "packages = [\"g++\", \"libgl1=1.6.0-1\"]\n"
+                                           "[python]\n"
+                                           "kind = \"venv\"\n"
+                                           "prefix = \"/srv/py\"\n"
+                                           "packages = [\"Pandas >= 2, <3\", \"dask[complete]\"]\n"
+                                           "index_url = \"https://pypi.example.com:8443/simple/\"\n"
+                                           "[jupyter]\n"
+                                           "interface = \"notebook\"\n"
+                                           "directory = \"work\"\n"
+                                           "port = 443\n"
+                                           "password_hash = \"" +
+                                           argon2_hash +
+                                           "\"\n"
+                                           "[tls]\n"
+                                           "names = [\"j.example.com\", \"203.0.113.7\", \"::1\"]\n"
+                                           "[report]\n"
+                                           "guest_attributes = false\n"));
+    CHECK(settings.machine.user == "ada");
+    CHECK(settings.apt.packages == std::vector<std::string>{"g++", "libgl1=1.6.0-1"});
+    CHECK(settings.python.kind == agent::PythonKind::venv);
+    CHECK(settings.python.prefix == "/srv/py");
+    CHECK(settings.python.packages == std::vector<std::string>{"Pandas>=2,<3", "dask[complete]"});
+    CHECK(settings.python.index_url == "https://pypi.example.com:8443/simple/");
+    CHECK(settings.jupyter.interface == agent::JupyterInterface::notebook);
+    CHECK(settings.jupyter.directory == "work");
+    CHECK(settings.jupyter.port == 443);
+    CHECK(settings.jupyter.password_hash == argon2_hash);
+    CHECK(settings.tls.names == std::vector<std::string>{"j.example.com", "203.0.113.7", "::1"});
+    CHECK_FALSE(settings.report.guest_attributes);
+    CHECK(settings.sha256.size() == 64);
+}
+
+TEST_CASE("settings: `schema = 1` alone takes every default", "[unit][settings]") {
+    const Settings settings = accepted(one("schema = 1"));
+    CHECK(settings.machine.user == "jupyter");
+    CHECK(settings.python.prefix == "/opt/jupyter");
+    CHECK(settings.jupyter.port == 8888);
+    CHECK(settings.jupyter.password_hash.empty());
+    CHECK(settings.report.guest_attributes);
+}
+
+TEST_CASE("settings: what sets no key is no configuration, and nothing is installed silently",
+          "[unit][settings]") {
+    const std::string text =
+        GENERATE(as<std::string>{}, "", "\n \n", "# port = 1\n", "\xEF\xBB\xBF", "[jupyter]\n");
+    const auto diagnostics = refused(one(text));
+    REQUIRE(diagnostics.size() == 1);
+    CHECK(brief(diagnostics.front()) ==
+          "E1001 0:0 1 no configuration: no key is set in /etc/agent/agent.toml");
+    CHECK(refused({}).front().code == "E1001");
+    CHECK(accepted({{file_name, text}, {metadata_name, "schema = 1"}}).jupyter.port == 8888);
+}
+
+TEST_CASE("settings: a later source wins key by key, and its lists replace", "[unit][settings]") {
+    const std::vector<ConfigSource> sources{
+        {file_name,
+         "[machine]\nuser = \"ada\"\n[python]\npackages = [\"a1\", \"b1\"]\n"
+         "[jupyter]\nport = 9000\n"},
+        {"/etc/agent/agent.d/10.toml", "[jupyter]\nport = 9001\ndirectory = \"work\"\n"},
+        {metadata_name, "[python]\npackages = [\"c1\"]\n"}};
+    const Settings settings = accepted(sources);
+    CHECK(settings.machine.user == "ada");
+    CHECK(settings.python.packages == std::vector<std::string>{"c1"});
+    CHECK(settings.jupyter.port == 9001);
+    CHECK(settings.jupyter.directory == "work");
+}
+
+TEST_CASE("settings: the digest tells sources apart by name, text and order", "[unit][settings]") {
+    const ConfigSource a{"a", "schema = 1"};
+    const ConfigSource b{"b", "schema = 1"};
+    const std::string digest = accepted({a, b}).sha256;
+    CHECK(digest == accepted({a, b}).sha256);
+    CHECK(digest != accepted({b, a}).sha256);
+    CHECK(digest != accepted({a}).sha256);
+    CHECK(digest != accepted({a, {"b", "schema = 1\n"}}).sha256);
+}
+
+TEST_CASE("settings: every error of every source is told at once, in order", "[unit][settings]") {
+    const std::vector<ConfigSource> sources{
+        {file_name, "[jupyter]\nport = 1\n[machine]\nuser = \"root\"\n[jupiter]\nport = 1\n"},
+        {"/etc/agent/agent.d/10.toml", "a = \"x"},
+        {metadata_name, "[tls]\nnames = [\"*.a\"]\n[apt]\npackages = \"x\"\n"}};
+    std::vector<std::string> found;
+    for (const Diagnostic& diagnostic : refused(sources))
+        found.push_back(diagnostic.source + " " + diagnostic.code);
+    CHECK(found == std::vector<std::string>{file_name + " E1205",
+                                            file_name + " E1301",
+                                            file_name + " E1202",
+                                            "/etc/agent/agent.d/10.toml E1103",
+                                            metadata_name + " E1309",
+                                            metadata_name + " E1201"});
+    const auto read = read_settings(sources);
+    CHECK(agent::summarise(std::get<ConfigErrors>(read)) ==
+          "/etc/agent/agent.toml:2:8: `jupyter.port`: expected 443 or 1024 to 65535, found 1 "
+          "(and 5 more errors)");
+}
+
+TEST_CASE("settings: a document of nothing but mistakes gets a bounded answer",
+          "[unit][settings]") {
+    std::string text = "[jupyter]\n";
+    for (int i = 0; i < 3000; ++i)
+        text += "a" + std::to_string(i) + " = 1\n";
+    const auto diagnostics = refused(one(text));
+    REQUIRE(diagnostics.size() == 101);
+    CHECK(diagnostics.back().message == "too many errors: 2900 more are not shown");
+}
+
+TEST_CASE("settings: syntax errors carry their own codes", "[unit][settings]") {
+    const Case wrong = GENERATE(values<Case>({
+        {"schema = 1\nschema = 1",
+         "E1102 2:1 6 the key `schema` is defined twice: first at line 1, column 1",
+         "keep one of the two"},
+        {"[tls]\n[tls]",
+         "E1102 2:2 3 the table `tls` is defined twice: first at line 1, column 2",
+         "keep one of the two"},
+        {"[machine]\nuser = \"ada",
+         "E1103 2:8 1 the string is not closed before the end of its line",
+         "close it with `\"`"},
+        {"[apt]\npackages = [\"a\",\n",
+         "E1103 2:12 1 this `[` is never closed: the array runs on to line 3",
+         "close it with `]`"},
+        {"[jupyter]\ndirectory = \"C:\\dir\"",
+         "E1104 2:16 2 a backslash in \"…\" begins an escape, and this is none",
+         "use 'single quotes' for text with backslashes, or write `\\\\`"},
+        {"[jupyter]\nport = 08888",
+         "E1105 2:8 5 a number has no leading zero",
+         "remove the leading zero, or write text in quotes"},
+        {"[jupyter]\nport = 99999999999999999999",
+         "E1105 2:8 20 the number is too large: it does not fit 64 bits",
+         ""},
+        {"[jupyter]\nport = 2024-13-40",
+         "E1105 2:8 10 neither a number, a date nor a boolean",
+         "text goes in quotes: \"…\""},
+        {"[report]\nguest_attributes = True",
+         "E1106 2:20 4 a boolean is `true` or `false`, in lower case and without quotes",
+         "write true"},
+        {"[report]\nguest_attributes = no",
+         "E1106 2:20 2 a boolean is `true` or `false`, in lower case and without quotes",
+         "write false"},
+        {"[machine]\nuser = ada",
+         "E1106 2:8 3 text needs quotes",
+         "write it in plain quotes: \"…\""},
+        {"[machine]\nuser = \xE2\x80\x9C"
+         "ada\xE2\x80\x9D",
+         "E1106 2:8 1 typographic quotes are no quotes in TOML",
+         "use plain quotes: \"…\""},
+        {"a = " + repeated("[", 5000),
+         "E1107 1:69 1 the document is nested deeper than 64 levels",
+         ""},
+        {"a = " + repeated("{a=", 3000),
+         "E1107 1:195 1 the document is nested deeper than 64 levels",
+         ""},
+    }));
+    check_refused(wrong);
+}
+
+TEST_CASE("settings: a byte order mark, CRLF, tabs and no last newline are accepted",
+          "[unit][settings]") {
+    CHECK(accepted(one("\xEF\xBB\xBF[jupyter]\r\n\tport\t=\t9000")).jupyter.port == 9000);
+}
+
+TEST_CASE("settings: what is no UTF-8 text is refused with the place", "[unit][settings]") {
+    const Case wrong = GENERATE(values<Case>({
+        {"\xFF\xFE[\0j\0", "E1003 0:0 1 this is UTF-16, not UTF-8", "save the document as UTF-8"},
+        {std::string{"[\0j\0u\0p\0]\0", 10},
+         "E1003 0:0 1 this looks like UTF-16, not UTF-8",
+         "save the document as UTF-8"},
+        {"# caf\xC3\xA9\n# \xE9t\xE9\n",
+         "E1003 2:3 1 the document is not UTF-8: it holds the byte 0xe9",
+         "save the document as UTF-8"},
+        {std::string{"schema = 1\n# \0", 14},
+         "E1003 2:3 1 the document holds a NUL byte",
+         "save the document as UTF-8 text"},
+        {"schema = 1\n# \x01", "E1101 2:3 1 not valid TOML in a comment", ""},
+    }));
+    check_refused(wrong);
+}
+
+TEST_CASE("settings: a document of another kind is recognised, and none of it is shown",
+          "[unit][settings]") {
+    const auto& [text, what] = GENERATE(table<std::string, std::string>({
+        {"#cloud-config\npackages: [CANARY]\n", "cloud-init user data"},
+        {"#!/bin/bash\nCANARY\n", "a script"},
+        {"{\"jupyter\": {\"password\": \"CANARY\"}}", "JSON"},
+        {"[{\"a\": \"CANARY\"}]", "JSON"},
+        {"{\"ignition\": {\"version\": \"3.0.0\"}}", "an Ignition configuration"},
+        {"---\na: CANARY\n", "YAML"},
+        {"# c\njupyter:\n  password: CANARY\n", "YAML"},
+        {"<!DOCTYPE html><h1>CANARY</h1>", "HTML or XML, perhaps the error page of a download"},
+        {"\x1F\x8B\x08"
+         "CANARY",
+         "gzip"},
+        {"\x7F"
+         "ELFCANARY",
+         "a binary file"},
+        {"-----BEGIN PRIVATE KEY-----\nCANARY\n", "a PEM key or certificate"},
+        {"c2NoZW1hID0gMQpbanVweXRlcl0KcG9ydCA9IDg4ODgKCANARY==\n", "base64"},
+        {"Content-Type: multipart/mixed; boundary=\"CANARY\"\n", "a MIME document"},
+    }));
+    CAPTURE(text);
+    const auto sources = one(text);
+    const auto diagnostics = refused(sources);
+    REQUIRE(diagnostics.size() == 1);
+    CHECK(diagnostics.front().code == "E1004");
+    CHECK(diagnostics.front().message ==
+          "this is " + what + ", not the agent's TOML configuration");
+    CHECK(render(diagnostics.front(), sources, Colours::off).find("CANARY") == std::string::npos);
+}
+
+TEST_CASE("settings: more than 256 KiB are refused with both numbers", "[unit][settings]") {
+    const Case wrong{"# " + repeated("x", 300'000),
+                     "E1002 0:0 1 the configuration has 300002 bytes; at most 262144 are read",
+                     ""};
+    check_refused(wrong);
+    CHECK(accepted(one("schema = 1\n# " + repeated("x", 250'000))).jupyter.port == 8888);
+}
+
+TEST_CASE("settings: an unknown name is refused with the nearest one and the known ones",
+          "[unit][settings]") {
+    const Case wrong = GENERATE(values<Case>({
+        {"[jupyter]\nprot = 8888",
+         "E1204 2:1 4 unknown key `jupyter.prot`",
+         "did you mean `port`? keys of [jupyter]: directory, interface, password_hash, port"},
+        {"jupyter.\"prot\" = 8888",
+         "E1204 1:9 6 unknown key `jupyter.prot`",
+         "did you mean `port`? keys of [jupyter]: directory, interface, password_hash, port"},
+        {"[report]\nGuest-Attributes = true",
+         "E1204 2:1 16 unknown key `report.Guest-Attributes`",
+         "did you mean `guest_attributes`? keys of [report]: guest_attributes"},
+        {"[machine]\nport = 8888",
+         "E1204 2:1 4 unknown key `machine.port`",
+         "it belongs to [jupyter]; keys of [machine]: user"},
+        {"port = 8888",
+         "E1204 1:1 4 unknown key `port`",
+         "it belongs to [jupyter]; tables: apt, jupyter, machine, python, report, tls; outside "
+         "them: schema"},
+        {"[jupiter]\nport = 8888",
+         "E1202 1:2 7 unknown table [jupiter]",
+         "did you mean `jupyter`? tables: apt, jupyter, machine, python, report, tls"},
+        {"[[bucket]]\nname = \"x\"",
+         "E1202 1:3 6 unknown table [bucket]",
+         "tables: apt, jupyter, machine, python, report, tls"},
+    }));
+    check_refused(wrong);
+}
+
+TEST_CASE("settings: a value of another type is refused, never converted", "[unit][settings]") {
+    const Case wrong = GENERATE(values<Case>({
+        {"[jupyter]\nport = \"8888\"",
+         "E1201 2:8 6 `jupyter.port`: expected an integer, found a string",
+         "write a whole number without quotes: port = 8888"},
+        {"[jupyter]\nport = 8888.0",
+         "E1201 2:8 6 `jupyter.port`: expected an integer, found a float",
+         "write a whole number without quotes: port = 8888"},
+        {"[jupyter]\nport = 1e4",
+         "E1201 2:8 3 `jupyter.port`: expected an integer, found a float",
+         "write a whole number without quotes: port = 8888"},
+        {"[jupyter]\nport = nan",
+         "E1201 2:8 3 `jupyter.port`: expected an integer, found a float",
+         "write a whole number without quotes: port = 8888"},
+        {"[jupyter]\nport = 2024-01-02",
+         "E1201 2:8 10 `jupyter.port`: expected an integer, found a date",
+         "write a whole number without quotes: port = 8888"},
+        {"[report]\nguest_attributes = \"true\"",
+         "E1201 2:20 6 `report.guest_attributes`: expected a boolean, found a string",
+         "write true or false, in lower case and without quotes"},
+        {"[machine]\nuser = 7",
+         "E1201 2:8 1 `machine.user`: expected a string, found an integer",
+         "put it in quotes: \"…\""},
+        {"[apt]\npackages = \"curl\"",
+         "E1201 2:12 6 `apt.packages`: expected an array, found a string",
+         "put it in brackets: [\"…\"]"},
+        {"[apt]\npackages = [\"curl\", 1]",
+         "E1201 2:21 1 `apt.packages[1]`: expected a string, found an integer",
+         "put it in quotes: \"…\""},
+        {"[apt.packages]\ncurl = 1",
+         "E1201 1:1 1 `apt.packages`: expected an array, found a table",
+         ""},
+        {"[[jupyter]]\nport = 8888",
+         "E1201 1:3 7 `jupyter`: expected a table, found an array",
+         "write [jupyter] once, in single brackets"},
+        {"jupyter = 8888",
+         "E1201 1:1 7 `jupyter`: expected a table, found an integer",
+         "write [jupyter] on a line of its own, and its keys below it"},
+        {"[jupyter]\npassword_hash = 1234",
+         "E1201 2:17 4 `jupyter.password_hash`: expected a string, found an integer",
+         make_a_hash},
+    }));
+    check_refused(wrong);
+}
+
+TEST_CASE("settings: numbers and words out of range are refused", "[unit][settings]") {
+    const Case wrong = GENERATE(values<Case>({
+        {"schema = 2",
+         "E1203 1:10 1 `schema`: this agent reads schema 1, and this is schema 2",
+         "upgrade the agent, or write schema = 1"},
+        {"schema = 0",
+         "E1203 1:10 1 `schema`: this agent reads schema 1, and this is schema 0",
+         "write schema = 1"},
+        {"schema = \"1\"",
+         "E1201 1:10 3 `schema`: expected an integer, found a string",
+         "write a whole number without quotes: schema = 1"},
+        {"[jupyter]\nport = 22",
+         "E1205 2:8 2 `jupyter.port`: expected 443 or 1024 to 65535, found 22",
+         "22 is SSH's"},
+        {"[jupyter]\nport = -1",
+         "E1205 2:8 2 `jupyter.port`: expected 443 or 1024 to 65535, found -1",
+         "write 443, or one such as 8888"},
+        {"[jupyter]\nport = 70000",
+         "E1205 2:8 5 `jupyter.port`: expected 443 or 1024 to 65535, found 70000",
+         "write 443, or one such as 8888"},
+        {"[python]\nkind = \"Venv\"",
+         "E1206 2:8 6 `python.kind`: expected \"venv\" or \"none\", found `Venv`",
+         "did you mean `venv`? write \"venv\" or \"none\""},
+        {"[jupyter]\ninterface = \"classic\"",
+         "E1206 2:13 9 `jupyter.interface`: expected \"lab\" or \"notebook\", found `classic`",
+         "write \"lab\" or \"notebook\""},
+        {"[python]\nkind = \"none\"\npackages = [\"pandas\"]",
+         "E1207 3:12 1 `python.packages` would never be installed: `python.kind` is \"none\" at "
+         "line 2, column 8",
+         "write kind = \"venv\", or remove the packages"},
+    }));
+    check_refused(wrong);
+}
+
+TEST_CASE("settings: keys that contradict each other are named across sources",
+          "[unit][settings]") {
+    const auto diagnostics = refused({{file_name, "[python]\npackages = [\"pandas\"]"},
+                                      {metadata_name, "[python]\nkind = \"none\""}});
+    REQUIRE(diagnostics.size() == 1);
+    CHECK(diagnostics.front().source == file_name);
+    CHECK(diagnostics.front().message ==
+          "`python.packages` would never be installed: `python.kind` is \"none\" at " +
+              metadata_name + ", line 2, column 8");
+}
+
+TEST_CASE("settings: a user name is a Linux user name and no system account", "[unit][settings]") {
+    const std::string name = GENERATE(as<std::string>{},
+                                      "",
+                                      "root",
+                                      "www-data",
+                                      "systemd-network",
+                                      "Bob",
+                                      "a:b",
+                                      "-x",
+                                      "1a",
+                                      "a b",
+                                      "a%n",
+                                      "$HOME",
+                                      "a\\nb",
+                                      "имя",
+                                      "abcdefghijklmnopqrstuvwxyzabcdefg");
+    CAPTURE(name);
+    const auto diagnostics = refused(one("[machine]\nuser = \"" + name + "\""));
+    REQUIRE(diagnostics.size() == 1);
+    CHECK(diagnostics.front().code == "E1301");
+    CHECK_FALSE(diagnostics.front().hint.empty());
+}
+
+TEST_CASE("settings: a prefix lies where root may make an environment", "[unit][settings]") {
+    const auto& [path, message] = GENERATE(table<std::string, std::string>({
+        {"opt/x", "the prefix is not an absolute path"},
+        {"", "the prefix is empty"},
+        {"~/venv", "the prefix begins with `~`, which only a shell expands"},
+        {"/opt/../etc", "the prefix holds a `.` or `..` component"},
+        {"/opt/./x", "the prefix holds a `.` or `..` component"},
+        {"/opt//x", "the prefix has a `/` too many"},
+        {"/opt/x/", "the prefix has a `/` too many"},
+        {"/opt/a b", "the prefix holds a character that is not allowed"},
+        {"/opt/%n", "the prefix holds a character that is not allowed"},
+        {"/opt/$HOME", "the prefix holds a character that is not allowed"},
+        {"/opt/a\\n[Service]", "the prefix holds a control character"},
+        {"/opt/a\\u0000", "the prefix holds a control character"},
+        {"/opt/-x", "the prefix has a component that begins with `-`"},
+        {"/", "the prefix `/` is not a place for an environment that root makes"},
+        {"/opt", "the prefix `/opt` is not a place for an environment that root makes"},
+        {"/etc/x", "the prefix `/etc/x` is not a place for an environment that root makes"},
+        {"/proc/x", "the prefix `/proc/x` is not a place for an environment that root makes"},
+        {"/home/a/x", "the prefix `/home/a/x` is not a place for an environment that root makes"},
+        {"/usr/local/bin",
+         "the prefix `/usr/local/bin` is not a place for an environment that root makes"},
+        {"/optx/a", "the prefix `/optx/a` is not a place for an environment that root makes"},
+    }));
+    CAPTURE(path);
+    const auto diagnostics = refused(one("[python]\nprefix = \"" + path + "\""));
+    REQUIRE(diagnostics.size() == 1);
+    CHECK(diagnostics.front().code == "E1306");
+    CHECK(diagnostics.front().message == "`python.prefix`: " + message);
+}
+
+TEST_CASE("settings: a directory stays out of the system and out of unit files' syntax",
+          "[unit][settings]") {
+    const std::string path = GENERATE(as<std::string>{},
+                                      "",
+                                      "../x",
+                                      "a/../b",
+                                      "~/work",
+                                      "~bob",
+                                      "a//b",
+                                      "-x",
+                                      "%h",
+                                      "$HOME",
+                                      "a\\tb",
+                                      "/",
+                                      "/etc/x",
+                                      "/proc",
+                                      "/root/x");
+    CAPTURE(path);
+    const auto diagnostics = refused(one("[jupyter]\ndirectory = \"" + path + "\""));
+    REQUIRE(diagnostics.size() == 1);
+    CHECK(diagnostics.front().code == "E1307");
+    CHECK(accepted(one("[jupyter]\ndirectory = \"/mnt/data-1/a.b_c\"")).jupyter.directory ==
+          "/mnt/data-1/a.b_c");
+}
+
+TEST_CASE("settings: a password is a hash that Jupyter reads, never the password",
+          "[unit][settings]") {
+    const std::string salted = repeated("0123456789abcdef", 4);
+    const auto& [hash, code] = GENERATE_COPY(table<std::string, std::string>({
+        {"hunter2", "E1310"},
+        {"correct horse battery staple", "E1310"},
+        {"", "E1311"},
+        {"argon2:garbage", "E1311"},
+        {argon2_hash.substr(7), "E1311"},
+        {argon2_hash + " ", "E1311"},
+        {" " + argon2_hash, "E1311"},
+        {argon2_hash + "\\n", "E1311"},
+        {argon2_hash.substr(0, argon2_hash.size() - 1), "E1311"},
+        {argon2_hash.substr(0, 50), "E1311"},
+        {"argon2:$argon2i$v=19$m=10240,t=10,p=8$c29tZXNhbHRzb21lc2FsdA$wGXBZ8JGNJl9l5QqYGmvAw",
+         "E1311"},
+        {"argon2:$argon2id$v=19$m=7,t=10,p=8$c29tZXNhbHRzb21lc2FsdA$wGXBZ8JGNJl9l5QqYGmvAw",
+         "E1311"},
+        {"argon2:$argon2id$v=19$m=9999999,t=1,p=1$c29tZXNhbHRzb21lc2FsdA$wGXBZ8JGNJl9l5QqYGmvAw",
+         "E1311"},
+        {"argon2:$argon2id$v=19$m=10240,t=0,p=8$c29tZXNhbHRzb21lc2FsdA$wGXBZ8JGNJl9l5QqYGmvAw",
+         "E1311"},
+        {"$6$salt$digest", "E1311"},
+        {"sha1:0123456789abcdef:da39a3ee5e6b4b0d3255bfef95601890afd80709", "E1312"},
+        {"md5:0123456789abcdef:d41d8cd98f00b204e9800998ecf8427e", "E1312"},
+        {"sha256:" + salted, "E1311"},
+        {"sha256:abc:" + salted, "E1311"},
+        {"sha256:0123456789ABCDEF:" + salted, "E1311"},
+        {"sha256:0123456789abcdef:" + salted.substr(1), "E1311"},
+        {"sha512:0123456789abcdef:" + salted, "E1311"},
+    }));
+    CAPTURE(hash);
+    const auto sources = one("[jupyter]\npassword_hash = \"" + hash + "\"");
+    const auto diagnostics = refused(sources);
+    REQUIRE(diagnostics.size() == 1);
+    CHECK(diagnostics.front().code == code);
+    const std::string text = render(diagnostics.front(), sources, Colours::off);
+    CHECK(text.find(" 2 | password_hash = ***\n") != std::string::npos);
+    if (!hash.empty())
+        CHECK(text.find(hash) == std::string::npos);
+}
+
+TEST_CASE("settings: the hashes that Jupyter reads are accepted", "[unit][settings]") {
+    const std::string hex32 = repeated("0123456789abcdef", 4);
+    const std::string hash = GENERATE_COPY(as<std::string>{},
+                                           argon2_hash,
+                                           "argon2:$argon2id$v=19$m=65536,t=3,p=4$c29tZXNhbHQ$"
+                                           "qqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqo",
+                                           "sha256:0123456789abcdef:" + hex32,
+                                           "sha512:0123456789abcdef0123:" + hex32 + hex32);
+    CHECK(accepted(one("[jupyter]\npassword_hash = '" + hash + "'")).jupyter.password_hash == hash);
+}
+
+TEST_CASE("settings: a key for a plaintext password is refused wherever it stands",
+          "[unit][settings]") {
+    const Case wrong = GENERATE(values<Case>({
+        {"[jupyter]\npassword = \"hunter2\"",
+         "E1310 2:1 8 `jupyter.password`: a password is never written into the configuration",
+         "`agent password` reads a password and prints the hash for jupyter.password_hash"},
+        {"token = \"hunter2\"",
+         "E1310 1:1 5 `token`: a password is never written into the configuration",
+         "`agent password` reads a password and prints the hash for jupyter.password_hash"},
+    }));
+    check_refused(wrong);
+    CHECK(rendered(one(wrong.text)).find("hunter2") == std::string::npos);
+}
+
+TEST_CASE("settings: a list of Python packages holds names and versions only", "[unit][settings]") {
+    const auto& [entry, code] = GENERATE(table<std::string, std::string>({
+        {"", "E1303"},
+        {"-r /etc/shadow", "E1304"},
+        {"--index-url https://x/", "E1304"},
+        {"-e .", "E1304"},
+        {"git+https://github.com/a/b", "E1304"},
+        {"https://x/y.whl", "E1304"},
+        {"pandas @ https://x/y.whl", "E1304"},
+        {"./pandas", "E1304"},
+        {"pandas.whl", "E1304"},
+        {"pandas\\n--pre", "E1304"},
+        {"pandas; python_version > '3'", "E1304"},
+        {"pandas numpy", "E1303"},
+        {"pandas 1.5", "E1303"},
+        {"pandas=1.5", "E1303"},
+        {"pandas=>1.5", "E1303"},
+        {"pandas==", "E1303"},
+        {"pandas==1.*.2", "E1303"},
+        {"pandas>=1.*", "E1303"},
+        {"pandas~=1", "E1303"},
+        {"pandas>=1,", "E1303"},
+        {"pandas[", "E1303"},
+        {"pandas[]", "E1303"},
+        {"pandas[a", "E1303"},
+        {"_x", "E1303"},
+        {"x-", "E1303"},
+        {"пандас", "E1303"},
+        {"$(id)", "E1303"},
+        {"sklearn", "E1305"},
+        {"SKLearn==1", "E1305"},
+    }));
+    CAPTURE(entry);
+    const auto diagnostics = refused(one("[python]\npackages = [\"" + entry + "\"]"));
+    REQUIRE(diagnostics.size() == 1);
+    CHECK(diagnostics.front().code == code);
+    CHECK(diagnostics.front().key == "python.packages[0]");
+    CHECK_FALSE(diagnostics.front().hint.empty());
+}
+
+TEST_CASE("settings: Python packages keep their extras and versions", "[unit][settings]") {
+    const auto& [entry, text] = GENERATE(table<std::string, std::string>({
+        {"scikit-learn", "scikit-learn"},
+        {"zope.interface", "zope.interface"},
+        {"torch == 2.1.0+cu118", "torch==2.1.0+cu118"},
+        {"dask[array, dataframe] ~= 2024.1", "dask[array,dataframe]~=2024.1"},
+        {"numpy>=1.26,!=1.26.3,<2", "numpy>=1.26,!=1.26.3,<2"},
+        {"keras==3.*", "keras==3.*"},
+        {"x1===2.0-special", "x1===2.0-special"},
+        {"y1 == v1!2.0rc1.post2.dev3", "y1==v1!2.0rc1.post2.dev3"},
+    }));
+    CHECK(accepted(one("[python]\npackages = [\"" + entry + "\"]")).python.packages ==
+          std::vector<std::string>{text});
+}
+
+TEST_CASE("settings: a list names everything once and stays within its bounds",
+          "[unit][settings]") {
+    const Case wrong = GENERATE(values<Case>({
+        {"[python]\npackages = [\"a_b>=1\", \"c1\",\n \"A.B\"]",
+         "E1209 3:2 5 `python.packages[2]`: `a-b` is listed twice: first at line 2, column 13",
+         "keep one of the two"},
+        {"[apt]\npackages = [\"g++\", \"g++=4:12\"]",
+         "E1209 2:20 10 `apt.packages[1]`: `g++` is listed twice: first at line 2, column 13",
+         "keep one of the two"},
+        {"[apt]\npackages = [" + repeated("\"a1\",", 2001) + "]",
+         "E1208 2:12 1 `apt.packages`: 2001 entries are more than 2000",
+         ""},
+        {"[python]\npackages = [" + repeated("\"a1\",", 10'000) + "]",
+         "E1208 2:12 1 `python.packages`: 10000 entries are more than 2000",
+         ""},
+        {"[apt]\npackages = [\"" + repeated("a", 201) + "\"]",
+         "E1208 2:13 203 `apt.packages[0]`: the entry is longer than 200 bytes",
+         ""},
+    }));
+    check_refused(wrong);
+}
+
+TEST_CASE("settings: a list of apt packages holds names and versions only", "[unit][settings]") {
+    const std::string entry = GENERATE(as<std::string>{},
+                                       "",
+                                       "a",
+                                       "Curl",
+                                       "curl wget",
+                                       "curl-",
+                                       "-y",
+                                       "--allow-unauthenticated",
+                                       "./x.deb",
+                                       "curl/bookworm",
+                                       "curl=",
+                                       "curl=1=2",
+                                       "curl;id",
+                                       "curl\\n",
+                                       "$(id)");
+    CAPTURE(entry);
+    const auto diagnostics = refused(one("[apt]\npackages = [\"" + entry + "\"]"));
+    REQUIRE(diagnostics.size() == 1);
+    CHECK(diagnostics.front().code == "E1302");
+}
+
+TEST_CASE("settings: an index is https without credentials, and they are never shown",
+          "[unit][settings]") {
+    const std::string url = GENERATE(as<std::string>{},
+                                     "",
+                                     "pypi.org/simple",
+                                     "http://pypi.org/simple",
+                                     "ftp://pypi.org",
+                                     "https://",
+                                     "https:///simple",
+                                     "https://u:CANARY@h.example/simple",
+                                     "https://CANARY@h.example/simple",
+                                     "http://u:CANARY@h.example/simple",
+                                     "https://h.example:0/",
+                                     "https://h.example:99999/",
+                                     "https://h.example/?token=CANARY",
+                                     "https://h.example/#a",
+                                     "https://h.example/%n",
+                                     "https://h.example/a b",
+                                     "https://h.example/\\n--pre",
+                                     "https://-x/");
+    CAPTURE(url);
+    const auto sources = one("[python]\nindex_url = \"" + url + "\"");
+    const auto diagnostics = refused(sources);
+    REQUIRE(diagnostics.size() == 1);
+    CHECK(diagnostics.front().code == "E1308");
+    CHECK(render(diagnostics.front(), sources, Colours::off).find("CANARY") == std::string::npos);
+}
+
+TEST_CASE("settings: names of a certificate are host names or addresses", "[unit][settings]") {
+    const std::string name = GENERATE(as<std::string>{},
+                                      "",
+                                      "*.example.com",
+                                      "https://example.com",
+                                      "example.com:8888",
+                                      "a..b",
+                                      "-a.b",
+                                      "1.2.3",
+                                      "256.1.1.1",
+                                      "пример.рф",
+                                      "a b",
+                                      "a,DNS:b");
+    CAPTURE(name);
+    const auto diagnostics = refused(one("[tls]\nnames = [\"" + name + "\"]"));
+    REQUIRE(diagnostics.size() == 1);
+    CHECK(diagnostics.front().code == "E1309");
+}
+
+TEST_CASE("settings: an error is shown in a compiler's form", "[unit][settings]") {
+    CHECK(rendered(one("[jupyter]\n\n# c\nport = 9000\ninterface = \"lab\"\n\nprot = 8888\n")) ==
+          "error[E1204]: unknown key `jupyter.prot`\n"
+          "  --> /etc/agent/agent.toml:7:1\n"
+          "   |\n"
+          " 7 | prot = 8888\n"
+          "   | ^^^^ not a key of [jupyter]\n"
+          "   = hint: did you mean `port`? keys of [jupyter]: directory, interface, "
+          "password_hash, port\n");
+}
+
+TEST_CASE("settings: the caret stands under characters, not bytes, and behind tabs",
+          "[unit][settings]") {
+    CHECK(rendered(one("\xEF\xBB\xBF[tls]\r\n\tnames = [\"пример.рф\", \"日本\"]\r\n")) ==
+          "error[E1309]: `tls.names[0]`: a host name holds only ASCII\n"
+          "  --> /etc/agent/agent.toml:2:11\n"
+          "   |\n"
+          " 2 |     names = [\"пример.рф\", \"日本\"]\n"
+          "   |              ^^^^^^^^^^^ not a host name\n"
+          "   = hint: write it in punycode: xn--…\n"
+          "error[E1309]: `tls.names[1]`: a host name holds only ASCII\n"
+          "  --> /etc/agent/agent.toml:2:24\n"
+          "   |\n"
+          " 2 |     names = [\"пример.рф\", \"日本\"]\n"
+          "   |                           ^^^^^^ not a host name\n"
+          "   = hint: write it in punycode: xn--…\n");
+}
+
+TEST_CASE("settings: a long line is shown around the caret", "[unit][settings]") {
+    std::string list;
+    for (int i = 100; i < 150; ++i)
+        list += "\"pkg" + std::to_string(i) + "\", ";
+    CHECK(rendered(one("[python]\npackages = [" + list + "\"sklearn\", \"z1\"]")) ==
+          "error[E1305]: `python.packages[50]`: `sklearn` is what Python imports, not what is "
+          "installed\n"
+          "  --> /etc/agent/agent.toml:2:513\n"
+          "   |\n"
+          " 2 | ...\", \"pkg147\", \"pkg148\", \"pkg149\", \"sklearn\", \"z1\"]\n"
+          "   |                                     ^^^^^^^^^ not the name of the package\n"
+          "   = hint: write scikit-learn\n");
+    const auto sources = one("[apt]\npackages = [\"A\", \"" + repeated("b", 190) + "\", \"C\"]");
+    for (const Diagnostic& diagnostic : refused(sources)) {
+        const std::string text = render(diagnostic, sources, Colours::off);
+        for (std::size_t start = 0; start < text.size(); start = text.find('\n', start) + 1)
+            CHECK(text.find('\n', start) - start <= 160);
+    }
+}
+
+TEST_CASE("settings: a secret is hidden in every line that may hold it", "[unit][settings]") {
+    const std::string text =
+        GENERATE(as<std::string>{},
+                 "[jupyter]\npassword_hash = \"\"\"\nCANARY\n",
+                 "[jupyter]\npassword_hash = \"CANARY\nport = 1\n",
+                 "[jupyter]\npassword_hash = \"x\nCANARY\"\n",
+                 "[jupyter]\npassword_hash = CANARY\n",
+                 "[jupyter]\npassword_hash =\nCANARY\n",
+                 "[jupyter]\npassword_hash = [\n\"CANARY\",\n1 2]\n",
+                 "[jupyter]\npassword_hash \"CANARY\"\n",
+                 "[jupyter]\npassword_hash: CANARY\n",
+                 "[jupyter]\npasword_hsh = \"CANARY\"\n",
+                 "[jupyter]\nnew_key = \"CANARY\"\n",
+                 "[jupyter]\nport = 1 # the password is CANARY\n",
+                 "jupyter = { port = 1, password_hash = \"CANARY\" }\n",
+                 "jupyter = { \"password\" = \"CANARY\" \n",
+                 "[machine]\nuser = \"argon2:$CANARY\"\n",
+                 "[machine]\nuser = \"--token=CANARY\"\n",
+                 "[python]\npackages = [\"git+https://CANARY@h/x\", \"https://a:CANARY@h\"]\n",
+                 "[jupyter]\nport = 1\nport = 2 password = \"CANARY\"\n",
+                 "password_hash = \"\"\"x\nCANARY=1\nport = 2\n\"\"\" 1\n");
+    CAPTURE(text);
+    const std::string shown = rendered(one(text));
+    CHECK(shown.find("CANARY") == std::string::npos);
+}
+
+TEST_CASE("settings: colours add escapes and change no character", "[unit][settings]") {
+    const auto sources = one("[jupyter]\nprot = 8888\n");
+    const auto diagnostics = refused(sources);
+    std::string coloured = render(diagnostics.front(), sources, Colours::on);
+    CHECK(coloured.starts_with("\x1b[1;31merror[E1204]\x1b[0m"));
+    for (auto at = coloured.find('\x1b'); at != std::string::npos; at = coloured.find('\x1b'))
+        coloured.erase(at, coloured.find('m', at) - at + 1);
+    CHECK(coloured == render(diagnostics.front(), sources, Colours::off));
+}
+
+TEST_CASE("settings: control and direction characters of a document never reach the terminal",
+          "[unit][settings]") {
+    const std::string shown =
+        rendered(one("[machine]\nuser = \"a\xE2\x80\xAE\xC2\x9B\" # \xEF\xBB\xBF\n"));
+    CHECK(shown.find(" 2 | user = \"a??\" # ?\n") != std::string::npos);
+}
+
+namespace {
+
+std::string mutated(std::string text, std::mt19937& random) {
+    const auto below = [&](std::size_t limit) {
+        return std::uniform_int_distribution<std::size_t>{0, limit - 1}(random);
+    };
+    constexpr std::string_view bytes = "\"\"'=[]{}#.\n\n\\ ,x0-\t\x01\xFF";
+    for (std::size_t n = below(3) + 1; n > 0 && text.size() > 8; --n) {
+        const std::size_t at = below(text.size());
+        switch (below(6)) {
+        case 0:
+            text.erase(at, 1);
+            break;
+        case 1:
+            text.insert(at, 1, bytes[below(bytes.size())]);
+            break;
+        case 2:
+            text[at] = bytes[below(bytes.size())];
+            break;
+        case 3:
+            text.erase(at, below(6));
+            break;
+        case 4: {
+            const auto end = text.find('\n', at);
+            text.insert(text.rfind('\n', at) + 1, text.substr(at, end - at) + "\n");
+            break;
+        }
+        default:
+            if (below(8) == 0)
+                text.resize(at);
+            break;
+        }
+    }
+    return text;
+}
+
+} // namespace
+
+TEST_CASE("settings: no mutation of a document shows its secrets or points outside it",
+          "[unit][settings]") {
+    const std::string valid = "schema = 1\n"
+                              "[machine]\n"
+                              "user = \"ada\"\n"
+                              "[python]\n"
+                              "index_url = \"https://user:CANARY@pypi.example.com/simple\"\n"
+                              "packages = [\n"
+                              "  \"pandas\", # first\n"
+                              "  \"numpy>=1\",\n"
+                              "]\n"
+                              "[jupyter]\n"
+                              "password_hash = \"hunter2 CANARY\"\n"
+                              "token = '''\n"
+                              "  CANARY\n"
+                              "CANARY\n"
+                              "'''\n"
+                              "port = 8888\n"
+                              "secret = { a = \"CANARY\", b = 1 }\n"
+                              "[tls]\n"
+                              "names = [\"a.example\", \"é\"]\n";
+    constexpr int mutations = 150;
+    std::mt19937 random{20260822};
+    for (int i = 0; i < mutations; ++i) {
+        const std::vector<ConfigSource> sources = one(mutated(valid, random));
+        const auto read = read_settings(sources);
+        const auto* errors = std::get_if<ConfigErrors>(&read);
+        if (!errors)
+            continue;
+        const std::string& text = sources.front().text;
+        const auto lines = static_cast<std::size_t>(std::count(text.begin(), text.end(), '\n')) + 1;
+        std::string shown = agent::summarise(*errors);
+        bool inside = true;
+        for (const Diagnostic& diagnostic : errors->diagnostics) {
+            shown += render(diagnostic, sources, Colours::off);
+            std::size_t start = 0;
+            for (std::uint32_t line = 1; line < diagnostic.position.line; ++line)
+                start = text.find('\n', start) + 1;
+            const std::size_t length = std::min(text.find('\n', start), text.size()) - start;
+            inside = inside && diagnostic.position.line <= lines &&
+                     diagnostic.position.column <= length + 1 && diagnostic.width <= length + 1;
+        }
+        if (!inside || shown.find("CANARY") != std::string::npos) {
+            CAPTURE(text, shown);
+            FAIL("a secret is shown, or a place lies outside the document");
+        }
+    }
+}
+
+TEST_CASE("settings: a configuration file is a regular file that only root may write",
+          "[unit][settings]") {
+    const agent::test::TempRoot root;
+    const auto path = root.path() / "agent.toml";
+    const auto load = [&](const std::filesystem::path& which, Trust trust) {
+        return agent::load_config_file(which, file_name, trust);
+    };
+    std::ofstream{path} << "schema = 1\n";
+    ::chmod(path.c_str(), 0644);
+    const auto loaded = load(path, Trust::machine_file);
+    REQUIRE(loaded.has_value());
+    CHECK(loaded->name == file_name);
+    CHECK(loaded->text == "schema = 1\n");
+
+    SECTION("others may write it") {
+        ::chmod(path.c_str(), 0664);
+        const auto refused_file = load(path, Trust::machine_file);
+        REQUIRE(refused_file.has_error());
+        CHECK(refused_file.error().message ==
+              "reading /etc/agent/agent.toml: others than root may write it");
+        CHECK(load(path, Trust::any_file).has_value());
+    }
+    SECTION("it is a symbolic link") {
+        const auto link = root.path() / "link.toml";
+        std::filesystem::create_symlink(path, link);
+        CHECK(load(link, Trust::machine_file).has_error());
+        CHECK(load(link, Trust::any_file).has_value());
+    }
+    SECTION("it is a directory") {
+        const auto refused_file = load(root.path(), Trust::any_file);
+        REQUIRE(refused_file.has_error());
+        CHECK(refused_file.error().message == "reading /etc/agent/agent.toml: it is a directory");
+    }
+    SECTION("it is a FIFO, which must not block") {
+        const auto fifo = root.path() / "fifo";
+        REQUIRE(::mkfifo(fifo.c_str(), 0644) == 0);
+        CHECK(load(fifo, Trust::any_file).has_error());
+    }
+    SECTION("it is a loop of links") {
+        const auto loop = root.path() / "loop";
+        std::filesystem::create_symlink(loop, loop);
+        CHECK(load(loop, Trust::any_file).has_error());
+    }
+    SECTION("it is too large") {
+        std::ofstream{path} << repeated("#", 262'145);
+        CHECK(load(path, Trust::any_file).has_error());
+    }
+    SECTION("there is none") {
+        CHECK(load(root.path() / "none", Trust::any_file).has_error());
+    }
+}
