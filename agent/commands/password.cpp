@@ -113,7 +113,7 @@ Result<Secret> ask(int input, std::ostream& errors) {
     if (!first)
         return first;
     errors << "Once more: " << std::flush;
-    const auto second = read_line(input, terminal.signals());
+    auto second = read_line(input, terminal.signals());
     if (!second)
         return second;
     if (*first != *second)
@@ -123,7 +123,7 @@ Result<Secret> ask(int input, std::ostream& errors) {
 
 std::size_t characters(std::string_view utf8) {
     return static_cast<std::size_t>(std::count_if(utf8.begin(), utf8.end(), [](char c) {
-        return (static_cast<unsigned char>(c) & 0xC0) != 0x80;
+        return (static_cast<unsigned char>(c) & 0xC0U) != 0x80U;
     }));
 }
 

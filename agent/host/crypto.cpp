@@ -40,6 +40,8 @@ using Name = std::unique_ptr<GENERAL_NAME, Releaser<&::GENERAL_NAME_free>>;
 using Extension = std::unique_ptr<X509_EXTENSION, Releaser<&::X509_EXTENSION_free>>;
 
 constexpr std::size_t longest_common_name = 64; // ub-common-name, RFC 5280
+constexpr std::size_t largest_pem = 1'048'576;
+constexpr std::size_t hashed_at_once = 262'144;
 
 // What OpenSSL says of its last failure; its queue is empty afterwards.
 Error openssl_error(std::string_view doing) {
@@ -152,7 +154,8 @@ Result<Names> alternative_names(const std::vector<std::string>& texts) {
             return name.error();
         if (!names || sk_GENERAL_NAME_push(names.get(), name->get()) <= 0)
             return openssl_error("making a certificate");
-        static_cast<void>(name->release());
+        GENERAL_NAME* const given = name->release();
+        static_cast<void>(given);
     }
     return names;
 }
@@ -201,7 +204,7 @@ std::string sha256_hex(std::string_view bytes) {
 
 Result<std::string> sha256_hex_of_fd(int fd) {
     Digest digest = new_sha256();
-    std::vector<char> block(256 * 1024);
+    std::vector<char> block(hashed_at_once);
     off_t offset = 0;
     while (true) {
         const ssize_t count = ::pread(fd, block.data(), block.size(), offset);
@@ -225,7 +228,7 @@ std::string random_hex(std::size_t bytes) {
 }
 
 Result<CertificateFacts> read_certificate(std::string_view combined_pem) {
-    if (combined_pem.size() > (std::size_t{1} << 20))
+    if (combined_pem.size() > largest_pem)
         return permanent("reading the certificate: the file is larger than 1 MiB");
     const Bio certificate_text = reader(combined_pem);
     const Certificate certificate{

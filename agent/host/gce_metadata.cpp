@@ -17,7 +17,7 @@ using namespace std::chrono_literals;
 
 constexpr std::string_view flavor_name = "Metadata-Flavor";
 constexpr std::string_view flavor = "Google";
-constexpr std::size_t size_limit = 1 << 20; // all custom metadata together is below 512 KB
+constexpr std::size_t size_limit = 1'048'576; // all custom metadata together is below 512 KB
 // The server answers an unchanged value after timeout_sec; Google's own agent waits 70 s for that.
 constexpr auto poll_deadline = 70s;
 constexpr auto put_deadline = 5s;
@@ -33,8 +33,8 @@ std::string percent_encoded(std::string_view text) {
             out += c;
         } else {
             out += '%';
-            out += digits[byte >> 4];
-            out += digits[byte & 15];
+            out += digits[byte >> 4U];
+            out += digits[byte & 15U];
         }
     }
     return out;

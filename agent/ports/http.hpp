@@ -19,7 +19,8 @@ struct TcpEndpoint {
     std::string address; // a numeric address: nothing here asks DNS
     std::uint16_t port = 80;
 };
-// TLS 1.2 or newer, and the peer's certificate must have exactly this SHA-256 (lower-case hex, DER).
+// TLS 1.2 or newer, and the peer's certificate must have exactly this SHA-256 (lower-case hex,
+// DER).
 struct TlsEndpoint {
     std::string address;
     std::uint16_t port = 443;
@@ -27,7 +28,8 @@ struct TlsEndpoint {
 };
 struct UnixEndpoint {
     std::filesystem::path path;
-    // The listener's user must be this one (SO_PEERCRED), else the exchange fails before a byte is sent.
+    // The listener's user must be this one (SO_PEERCRED), else the exchange fails before a byte is
+    // sent.
     std::optional<uid_t> owner;
 };
 
@@ -39,7 +41,7 @@ struct HttpRequest {
     std::map<std::string, std::string> headers;
     std::string body;
     std::chrono::milliseconds deadline{std::chrono::seconds{10}}; // for all of it
-    std::size_t body_limit = 1 << 20;
+    std::size_t body_limit = 1'048'576;
 };
 
 struct HttpResponse {
@@ -52,9 +54,10 @@ struct HttpResponse {
 class HttpClient {
 public:
     virtual ~HttpClient() = default;
-    // Any complete response is a success, whatever its status; redirects are not followed, no proxy is
-    // used. Refused, reset, cut short, too large or late is a transient Error; a foreign certificate or
-    // a foreign listener is a permanent one. Throws Stopped when the process is asked to stop.
+    // Any complete response is a success, whatever its status; redirects are not followed, no proxy
+    // is used. Refused, reset, cut short, too large or late is a transient Error; a foreign
+    // certificate or a foreign listener is a permanent one. Throws Stopped when the process is
+    // asked to stop.
     virtual boost::asio::awaitable<Result<HttpResponse>> exchange(HttpRequest request) = 0;
 };
 

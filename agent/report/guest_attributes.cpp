@@ -15,9 +15,9 @@ constexpr auto window = 60s;
 constexpr std::size_t longest_summary = 256;
 constexpr Backoff after_failure{2s, 60s};
 
-const std::string report_key = "report";
-const std::string summary_key = "summary";
-const std::string state_key = "state";
+constexpr const char* report_key = "report";
+constexpr const char* summary_key = "summary";
+constexpr const char* state_key = "state";
 
 } // namespace
 
@@ -45,10 +45,10 @@ bool GuestAttributeSchedule::differs(const std::string& key) const {
 
 std::optional<std::string> GuestAttributeSchedule::key_due() const {
     const bool state_is_new = differs(state_key);
-    for (const auto& key : {report_key, summary_key})
+    for (const char* const key : {report_key, summary_key})
         if (differs(key) && !(state_is_new && told_of_state_.contains(key)))
             return key;
-    return state_is_new ? std::optional{state_key} : std::nullopt;
+    return state_is_new ? std::optional<std::string>{state_key} : std::nullopt;
 }
 
 std::optional<Monotonic> GuestAttributeSchedule::wake(Monotonic now) const {

@@ -21,7 +21,7 @@
 namespace agent {
 namespace {
 
-constexpr std::size_t input_limit = 64 * 1024;
+constexpr std::size_t input_limit = 65'536;
 constexpr int wrong_usage = 64;
 
 struct Question {
@@ -61,7 +61,7 @@ Result<void> probe(Question question) {
     std::exception_ptr bug;
     boost::asio::co_spawn(io,
                           probe_jupyter(http, question.endpoint, question.token, question.deadline),
-                          [&outcome, &bug](std::exception_ptr thrown, Result<void> result) {
+                          [&outcome, &bug](const std::exception_ptr& thrown, Result<void> result) {
                               bug = thrown;
                               if (!thrown)
                                   outcome = std::move(result);
