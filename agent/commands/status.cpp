@@ -55,7 +55,9 @@ std::string clip(std::string_view text, std::size_t limit) {
 
 std::string pad(std::string text, std::size_t to) {
     const std::size_t has = columns(text);
-    return has < to ? text + std::string(to - has, ' ') : text;
+    if (has < to)
+        text.append(to - has, ' ');
+    return text;
 }
 
 // Whole words on lines that begin with `indent` blanks; a word longer than a line keeps its own

@@ -107,20 +107,46 @@ private:
         Result<void> result{};
         bool stopped = false;
         try {
-            const UnixEndpoint endpoint{.path = access_.socket, .owner = ::geteuid()};
-            result = co_await probe_jupyter(world_.http, endpoint, access_.token, probe_deadline);
+            const auto at = endpoint();
+            if (proven_)
+                result = co_await ask_status();
+            else
+                result = co_await probe_jupyter(world_.http, at, access_.token, probe_deadline);
         } catch (const Stopped&) {
             stopped = true;
         }
         if (stopped)
             co_return;
         auto finding = ProbeFinding::answers;
+        proven_ = proven_ || result.has_value();
         if (!result) {
             finding = result.error().kind == ErrorKind::transient ? ProbeFinding::silent
                                                                   : ProbeFinding::open;
             trouble_ = result.error().message;
         }
         observe({.now = world_.clock.now(), .probe = finding});
+    }
+
+    [[nodiscard]] UnixEndpoint endpoint() const {
+        return {.path = access_.socket, .owner = ::geteuid()};
+    }
+
+    // One process does not change its mind about strangers, and each refusal of one is two warnings
+    // in Jupyter's log: once proven it is only asked what it answers silently.
+    boost::asio::awaitable<Result<void>> ask_status() {
+        HttpRequest request;
+        request.endpoint = endpoint();
+        request.host = "localhost";
+        request.target = "/api/status";
+        request.headers.emplace("Authorization", "token " + access_.token.reveal());
+        request.deadline = probe_deadline;
+        const auto response = co_await world_.http.exchange(std::move(request));
+        if (!response)
+            co_return context(response.error(), "asking Jupyter for its status");
+        if (response->status != 200)
+            co_return transient("Jupyter answered /api/status with status " +
+                                std::to_string(response->status) + ", expected 200");
+        co_return Result<void>{};
     }
 
     [[nodiscard]] std::chrono::milliseconds until_next_look() const {
@@ -188,6 +214,7 @@ private:
     JupyterPolicy policy_;
     std::string trouble_; // what the last failed probe said
     std::string ended_;
+    bool proven_ = false; // the three-part probe has passed
     bool ending_ = false;
     bool left_ = false;
 };
@@ -231,9 +258,10 @@ jupyter_environment(const std::filesystem::path& program,
         {"TRAITLETS_APPLICATION_RAISE_CONFIG_FILE_ERROR", "1"},
     };
     for (const char* name : {"HOME", "USER", "LOGNAME", "SHELL"})
-        if (const auto found = inherited.find(name); found != inherited.end())
-            if (!found->second.empty() && !found->second.ends_with("/nologin"))
-                variables[name] = found->second;
+        if (const auto found = inherited.find(name); found != inherited.end() &&
+                                                     !found->second.empty() &&
+                                                     !found->second.ends_with("/nologin"))
+            variables[name] = found->second;
     std::error_code unreadable;
     if (std::filesystem::exists(bin.parent_path() / "pyvenv.cfg", unreadable))
         variables["VIRTUAL_ENV"] = bin.parent_path().string();

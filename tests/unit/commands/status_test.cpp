@@ -22,8 +22,8 @@ namespace {
 
 using namespace std::chrono_literals;
 
-const std::string boot = "6f2a3c1e-8a51-4f5d-9c53-0d8f3b1b2c4d";
-const WallTime now{1700000000s};
+constexpr const char* boot = "6f2a3c1e-8a51-4f5d-9c53-0d8f3b1b2c4d";
+constexpr WallTime now{1700000000s};
 
 StepStatus step(std::string id, std::string state, double seconds, std::string reason) {
     StepStatus status;

@@ -18,6 +18,7 @@ namespace {
 
 UniqueFd listen_at(const std::string& address) {
     UniqueFd fd{::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)};
+    REQUIRE(fd);
     sockaddr_un name{};
     name.sun_family = AF_UNIX;
     address.copy(std::begin(name.sun_path), sizeof name.sun_path - 1);

@@ -14,7 +14,7 @@
 namespace agent {
 namespace {
 
-const std::string boot = "6f2a3c1e-8a51-4f5d-9c53-0d8f3b1b2c4d";
+constexpr const char* boot = "6f2a3c1e-8a51-4f5d-9c53-0d8f3b1b2c4d";
 
 Status ready_status() {
     Status status;

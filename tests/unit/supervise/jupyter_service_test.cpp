@@ -11,6 +11,7 @@
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
 
+#include <algorithm>
 #include <chrono>
 #include <csignal>
 #include <filesystem>
@@ -32,7 +33,7 @@ namespace {
 using namespace std::chrono_literals;
 using Words = std::vector<std::string>;
 
-const std::string token(64, '7');
+constexpr const char* token = "7777777777777777777777777777777777777777777777777777777777777777";
 
 enum class Mood { dead, healthy, open, hung };
 
@@ -51,7 +52,8 @@ public:
             co_return transient("no answer in time");
         }
         const auto sent = request.headers.find("Authorization");
-        const bool known = sent != request.headers.end() && sent->second == "token " + token;
+        const bool known =
+            sent != request.headers.end() && sent->second == std::string{"token "} + token;
         HttpResponse response;
         response.status = known || mood == Mood::open ? 200 : 403;
         co_return response;
@@ -144,6 +146,19 @@ TEST_CASE("jupyter: it is probed on its own socket, and only our own process is 
     CHECK(endpoint->owner == ::geteuid());
 }
 
+TEST_CASE("jupyter: a stranger's question is asked until it was refused once, not for ever",
+          "[unit][supervise]") {
+    Stage stage;
+    stage.at(60s, [&] { stage.stop.request_stop(); });
+    REQUIRE(stage.serve() == 0);
+    Words asked;
+    for (const auto& request : stage.http.requests)
+        asked.push_back(request.target);
+    REQUIRE(asked.size() >= 5);
+    CHECK(asked.front() == "/api/contents");
+    CHECK(std::count(asked.begin(), asked.end(), "/api/contents") == 1);
+}
+
 TEST_CASE("jupyter: it is started with our configuration and nothing of our environment",
           "[unit][supervise]") {
     ::setenv("NOTIFY_SOCKET", "/run/systemd/notify", 1);
@@ -183,8 +198,8 @@ TEST_CASE("jupyter: one that never answers is ended after two minutes", "[unit][
     CHECK(stage.notifier.words ==
           Words{"STATUS=starting Jupyter",
                 "STOPPING=1",
-                "STATUS=Jupyter did not answer within 120 s of its start: asking Jupyter for its "
-                "files without a token: refused"});
+                std::string{"STATUS=Jupyter did not answer within 120 s of its start: "} +
+                    "asking Jupyter for its files without a token: refused"});
 }
 
 TEST_CASE("jupyter: one that hangs is ended, by force if it must be", "[unit][supervise]") {
@@ -208,14 +223,14 @@ TEST_CASE("jupyter: trouble that passes costs no kernel", "[unit][supervise]") {
     };
     stage.at(120s, [&] { stage.stop.request_stop(); });
     CHECK(stage.serve() == 0);
-    CHECK(stage.notifier.words == Words{"STATUS=starting Jupyter",
-                                        stage.serving(),
-                                        "READY=1",
-                                        "STATUS=not answering: asking Jupyter for its files "
-                                        "without a token: refused",
-                                        stage.serving(),
-                                        "READY=1",
-                                        "STOPPING=1"});
+    CHECK(stage.notifier.words ==
+          Words{"STATUS=starting Jupyter",
+                stage.serving(),
+                "READY=1",
+                "STATUS=not answering: asking Jupyter for its status: refused",
+                stage.serving(),
+                "READY=1",
+                "STOPPING=1"});
 }
 
 TEST_CASE("jupyter: one that is open is killed at once", "[unit][supervise]") {
@@ -260,16 +275,17 @@ TEST_CASE("jupyter: a stop before the start starts nothing", "[unit][supervise]"
 
 TEST_CASE("jupyter: without a sound configuration it is not started at all", "[unit][supervise]") {
     Stage stage;
+    const std::string quoted = "\"" + std::string{token} + "\"}}";
     const std::string sock = R"("ServerApp":{"sock":"/run/agent-jupyter/jupyter.sock"})";
-    const std::string text = GENERATE_COPY(
-        std::string{},
-        std::string{R"({"ServerApp":)"},
-        std::string{"[]"},
-        "{" + sock + "}",
-        "{" + sock + R"(,"IdentityProvider":{"token":""}})",
-        "{" + sock + R"(,"IdentityProvider":{"token":"short"}})",
-        R"({"ServerApp":{},"IdentityProvider":{"token":")" + token + R"("}})",
-        R"({"ServerApp":{"sock":"j.sock"},"IdentityProvider":{"token":")" + token + R"("}})");
+    const std::string text =
+        GENERATE_COPY(std::string{},
+                      std::string{R"({"ServerApp":)"},
+                      std::string{"[]"},
+                      "{" + sock + "}",
+                      "{" + sock + R"(,"IdentityProvider":{"token":""}})",
+                      "{" + sock + R"(,"IdentityProvider":{"token":"short"}})",
+                      R"({"ServerApp":{},"IdentityProvider":{"token":)" + quoted,
+                      R"({"ServerApp":{"sock":"j.sock"},"IdentityProvider":{"token":)" + quoted);
     stage.write_config(text);
     CHECK(stage.serve() == 78);
     CHECK(stage.children.launched.empty());
@@ -284,7 +300,7 @@ TEST_CASE("jupyter: a missing configuration is refused with its name", "[unit][s
 
 TEST_CASE("jupyter: no refusal repeats the token", "[unit][supervise]") {
     Stage stage;
-    stage.write_config(R"({"IdentityProvider":{"token":")" + token + R"("}})");
+    stage.write_config(R"({"IdentityProvider":{"token":")" + std::string{token} + R"("}})");
     const auto access = read_jupyter_access(stage.options());
     REQUIRE(access.has_error());
     CHECK(access.error().message.find(token) == std::string::npos);
