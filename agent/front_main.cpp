@@ -7,6 +7,7 @@
 #include "agent/host/systemd_notify.hpp"
 #include "agent/host/tls_server.hpp"
 #include "agent/host/unix_backend.hpp"
+#include "agent/ports/crypto.hpp"
 
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/io_context.hpp>
@@ -34,7 +35,7 @@ Result<Secret> read_secret(const std::filesystem::path& given, const std::string
                                  "Start it through agent-front.socket.");
         path = std::filesystem::path{directory} / credential;
     }
-    auto content = read_file(path, 256 * 1024);
+    auto content = read_file(path, 256'000);
     if (!content)
         return context(content.error(), "reading the front's " + credential);
     if (!*content || trim(**content).empty())
@@ -81,6 +82,8 @@ Result<void> front_main(FrontOptions options) {
     FrontSettings settings;
     settings.backend = {options.backend, options.backend_owner};
     settings.token = Secret{std::string{trim(token->reveal())}};
+    if (auto certificate = read_certificate(pem->reveal()); certificate)
+        settings.certificate_sha256 = certificate->sha256;
     settings.status_file = options.status_file;
 
     asio::signal_set signals{io, SIGTERM, SIGINT};
@@ -91,7 +94,7 @@ Result<void> front_main(FrontOptions options) {
     std::exception_ptr failure;
     asio::co_spawn(io,
                    run_front(std::move(world), std::move(settings), stop.get_token()),
-                   [&](std::exception_ptr thrown) {
+                   [&](const std::exception_ptr& thrown) {
                        failure = thrown;
                        signals.cancel();
                    });

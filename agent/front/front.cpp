@@ -27,13 +27,13 @@ namespace asio = boost::asio;
 using Timer = asio::steady_timer;
 constexpr auto quietly = asio::as_tuple(asio::use_awaitable);
 
-constexpr std::size_t head_limit = 16 * 1024;
+constexpr std::size_t head_limit = 16'384;
 constexpr unsigned char tls_handshake_record = 22; // RFC 8446 §5.1, ContentType
 constexpr std::chrono::milliseconds pause_after_failed_accept{100};
 
 class Front {
 public:
-    Front(asio::any_io_executor executor,
+    Front(const asio::any_io_executor& executor,
           FrontWorld world,
           FrontSettings settings,
           std::stop_token stop)
@@ -103,12 +103,14 @@ private:
 
 void Front::start(asio::awaitable<void> work, OnThrow on_throw) {
     ++tasks_;
-    asio::co_spawn(executor_, std::move(work), [this, on_throw](std::exception_ptr thrown) {
+    asio::co_spawn(executor_, std::move(work), [this, on_throw](const std::exception_ptr& thrown) {
         --tasks_;
         try {
             if (thrown)
                 std::rethrow_exception(thrown);
-        } catch (const Stopped&) { // the probe, when the process ends
+        } catch (const Stopped&) {
+            changed(); // the probe, when the process ends
+            return;
         } catch (const std::exception& bug) {
             if (on_throw == OnThrow::end_front)
                 failure_ = thrown;
@@ -190,13 +192,13 @@ asio::awaitable<void> Front::probe() {
     std::string word = gate_.open() ? std::string{"Relaying to Jupyter."} : what;
     if (word == told_)
         co_return;
-    world_.notifier.status(gate_.open() ? word : "Showing the page: " + word);
-    if (gate_.open())
-        log::notice(word);
-    else if (observation.outcome == ProbeOutcome::unsafe)
+    const std::string state = gate_.open() ? word : "Showing the page: " + word;
+    world_.notifier.status("certificate " + settings_.certificate_sha256.substr(0, 12) + ". " +
+                           state);
+    if (!gate_.open() && observation.outcome == ProbeOutcome::unsafe)
         log::error("Nothing is relayed: " + word);
     else
-        log::notice("Showing the page: " + word);
+        log::notice(state);
     told_ = std::move(word);
 }
 

@@ -13,6 +13,7 @@
 #include <filesystem>
 #include <memory>
 #include <stop_token>
+#include <string>
 #include <vector>
 
 namespace agent {
@@ -32,6 +33,7 @@ struct FrontTimes {
 struct FrontSettings {
     UnixEndpoint backend; // with its owner: what is probed
     Secret token;
+    std::string certificate_sha256; // lower-case hex of what the listeners serve
     std::filesystem::path status_file;
     FrontTimes times;
 };
@@ -44,6 +46,8 @@ struct FrontWorld {
     ServiceNotifier& notifier;
 };
 
+// What it tells systemd of itself begins with "certificate " and the first 12 digits of the
+// certificate's SHA-256: who replaced the file sees by it when the new one is served.
 // Probes once, says READY, serves until `stop`; then accepts nothing more, lets sessions go on for
 // `drain` at most and returns when all have ended. Does not throw Stopped.
 [[nodiscard]] boost::asio::awaitable<void>

@@ -76,8 +76,8 @@ Headline headline(const PageContent& content) {
                                         [&](auto& step) { return step.state == state; });
         return found == content.steps.end() ? nullptr : &*found;
     };
-    const auto or_else = [](const std::string& text, std::string fallback) {
-        return text.empty() ? std::move(fallback) : text;
+    const auto or_else = [](const std::string& text, const std::string& fallback) {
+        return text.empty() ? fallback : text;
     };
     if (content.state == "failed") {
         const bool known = content.problem && !content.problem->step.empty();

@@ -29,7 +29,7 @@ struct PageContent {
     std::vector<Step> steps;
 };
 
-inline constexpr std::size_t status_file_limit = 64 * 1024;
+inline constexpr std::size_t status_file_limit = 65'536;
 
 // Of a status that is absent, no JSON or of another schema: an empty PageContent.
 [[nodiscard]] PageContent page_content(const std::optional<std::string>& status_json);

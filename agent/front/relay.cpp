@@ -15,7 +15,7 @@ namespace {
 
 namespace asio = boost::asio;
 
-constexpr std::size_t buffer_size = 16 * 1024;
+constexpr std::size_t buffer_size = 16'384;
 
 struct Pair {
     ByteStream& left;
@@ -65,13 +65,14 @@ relay(ByteStream& left, ByteStream& right, std::chrono::milliseconds half_closed
     asio::steady_timer returned{executor, asio::steady_timer::time_point::max()};
     bool finished = false;
     std::exception_ptr failure;
-    asio::co_spawn(executor, pump(right, left, pair, half_closed), [&](std::exception_ptr thrown) {
-        failure = thrown;
-        finished = true;
-        if (thrown)
-            pair.close();
-        returned.cancel();
-    });
+    asio::co_spawn(
+        executor, pump(right, left, pair, half_closed), [&](const std::exception_ptr& thrown) {
+            failure = thrown;
+            finished = true;
+            if (thrown)
+                pair.close();
+            returned.cancel();
+        });
     std::exception_ptr own;
     try {
         co_await pump(left, right, pair, half_closed);

@@ -158,7 +158,7 @@ Result<TlsServer> TlsServer::from_pem(const Secret& combined_pem) {
     ERR_clear_error();
     auto state = std::make_shared<State>();
     state->context.reset(SSL_CTX_new(TLS_server_method()));
-    state->wire.reset(BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "agent socket"));
+    state->wire.reset(BIO_meth_new(BIO_get_new_index() + BIO_TYPE_SOURCE_SINK, "agent socket"));
     SSL_CTX* context = state->context.get();
     if (!context || !state->wire)
         return permanent("OpenSSL could not be set up: " + openssl_reason() + ".");
@@ -415,11 +415,11 @@ int number_in(const char* name) {
 } // namespace
 
 Result<std::unique_ptr<Listener>>
-listen_on(asio::any_io_executor executor, int listening_socket, TlsServer server) {
+listen_on(const asio::any_io_executor& executor, int listening_socket, TlsServer server) {
     const auto family = listening_family(listening_socket);
     if (!family)
         return family.error();
-    tcp::acceptor acceptor{std::move(executor)};
+    tcp::acceptor acceptor{executor};
     boost::system::error_code code;
     acceptor.assign(*family == AF_INET ? tcp::v4() : tcp::v6(), listening_socket, code);
     if (code)

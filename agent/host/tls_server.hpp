@@ -31,7 +31,7 @@ private:
 
 // Takes over a listening TCP socket. Its connections keep the server's context alive.
 [[nodiscard]] Result<std::unique_ptr<Listener>>
-listen_on(boost::asio::any_io_executor executor, int listening_socket, TlsServer server);
+listen_on(const boost::asio::any_io_executor& executor, int listening_socket, TlsServer server);
 
 // The sockets that systemd holds for this process (sd_listen_fds(3): LISTEN_PID, LISTEN_FDS, from
 // descriptor 3 on), now close-on-exec. Takes the variables out of the environment. Permanent when

@@ -23,7 +23,7 @@ namespace agent::test {
 // A coroutine waits here until somebody says that something changed.
 class Changes {
 public:
-    explicit Changes(boost::asio::any_io_executor executor)
+    explicit Changes(const boost::asio::any_io_executor& executor)
         : timer_{executor, boost::asio::steady_timer::time_point::max()} {}
     boost::asio::awaitable<void> wait() {
         co_await timer_.async_wait(boost::asio::as_tuple(boost::asio::use_awaitable));
@@ -36,7 +36,7 @@ private:
 
 // One direction.
 struct MemoryPipe {
-    MemoryPipe(boost::asio::any_io_executor executor, std::size_t size)
+    MemoryPipe(const boost::asio::any_io_executor& executor, std::size_t size)
         : changes{executor}, capacity{size} {}
     Changes changes;
     std::size_t capacity;
@@ -49,7 +49,7 @@ struct MemoryPipe {
 
 class MemoryStream : public Incoming {
 public:
-    MemoryStream(boost::asio::any_io_executor executor,
+    MemoryStream(const boost::asio::any_io_executor& executor,
                  std::shared_ptr<MemoryPipe> in,
                  std::shared_ptr<MemoryPipe> out,
                  std::string network = "192.0.2.1")
@@ -148,8 +148,8 @@ struct MemoryConnection {
     std::unique_ptr<MemoryStream> far;
 };
 
-inline MemoryConnection memory_connection(boost::asio::any_io_executor executor,
-                                          std::size_t capacity = 64 * 1024,
+inline MemoryConnection memory_connection(const boost::asio::any_io_executor& executor,
+                                          std::size_t capacity = 65'536,
                                           const std::string& network = "192.0.2.1") {
     auto there = std::make_shared<MemoryPipe>(executor, capacity);
     auto back = std::make_shared<MemoryPipe>(executor, capacity);
@@ -159,12 +159,12 @@ inline MemoryConnection memory_connection(boost::asio::any_io_executor executor,
 
 class FakeListener final : public Listener {
 public:
-    explicit FakeListener(boost::asio::any_io_executor executor)
+    explicit FakeListener(const boost::asio::any_io_executor& executor)
         : executor_{executor}, changes_{executor} {}
 
     // The client's end of a new connection.
     std::unique_ptr<MemoryStream> connect(const std::string& network = "192.0.2.1") {
-        auto [near, far] = memory_connection(executor_, 64 * 1024, network);
+        auto [near, far] = memory_connection(executor_, 65'536, network);
         waiting_.push_back(std::move(far));
         changes_.notify();
         return std::move(near);
@@ -194,7 +194,7 @@ private:
 // The backend's end of each connection is kept in `accepted`.
 class FakeBackend final : public Backend {
 public:
-    explicit FakeBackend(boost::asio::any_io_executor executor) : executor_{executor} {}
+    explicit FakeBackend(const boost::asio::any_io_executor& executor) : executor_{executor} {}
 
     boost::asio::awaitable<Result<BackendConnection>> connect(std::chrono::milliseconds) override {
         if (foreign)

@@ -24,7 +24,7 @@ namespace {
 namespace asio = boost::asio;
 
 constexpr pid_t jupyter = 700;
-const std::string request = "\x16GET /lab HTTP/1.1\r\nHost: 203.0.113.7:8888\r\n\r\n";
+constexpr const char* request = "\x16GET /lab HTTP/1.1\r\nHost: 203.0.113.7:8888\r\n\r\n";
 
 // The whole front over memory. Probes are answered in the order in which the test puts answers;
 // when none is left nobody answers, which the gate bears for a while.
@@ -32,6 +32,7 @@ struct World {
     World() : listener{new test::FakeListener{io.get_executor()}}, backend{io.get_executor()} {
         settings.backend = {temp.path() / "jupyter.sock", 1000};
         settings.token = Secret{"token"};
+        settings.certificate_sha256 = "0123456789abcdef";
         settings.status_file = temp.path() / "status.json";
         settings.times.drain = 1ms;
         settings.times.linger = 1ms;
@@ -51,7 +52,7 @@ struct World {
         world.listeners.emplace_back(listener);
         asio::co_spawn(io,
                        run_front(std::move(world), settings, stop.get_token()),
-                       [this](std::exception_ptr thrown) {
+                       [this](const std::exception_ptr& thrown) {
                            failure = thrown;
                            ended = true;
                        });
@@ -79,7 +80,7 @@ struct World {
         settle();
     }
     std::string read(ByteStream& stream) {
-        std::string bytes(64 * 1024, '\0');
+        std::string bytes(65'536, '\0');
         const auto got = test::run_coroutine(io, stream.read_some(bytes));
         bytes.resize(got ? *got : 0);
         return got ? bytes : "error: " + got.error().message;
@@ -109,7 +110,8 @@ TEST_CASE("front: READY comes after the first probe, and the page before the rel
     World world;
     world.run();
     CHECK(world.notifier.words ==
-          std::vector<std::string>{"STATUS=Showing the page: Nobody listens.", "READY=1"});
+          std::vector<std::string>{
+              "STATUS=certificate 0123456789ab. Showing the page: Nobody listens.", "READY=1"});
     CHECK_THAT(world.ask(), StartsWith("HTTP/1.1 503 "));
     CHECK(world.http.requests.empty());
 }
@@ -129,13 +131,14 @@ TEST_CASE("front: relays what came to the process that passed the probe", "[unit
     world.passing_probe();
     world.run();
     CHECK(world.notifier.words ==
-          std::vector<std::string>{"STATUS=Relaying to Jupyter.", "READY=1"});
+          std::vector<std::string>{"STATUS=certificate 0123456789ab. Relaying to Jupyter.",
+                                   "READY=1"});
     world.backend.accepted.clear();
 
     const auto client = world.listener->connect();
     world.write(*client, request);
     REQUIRE(world.backend.accepted.size() == 1);
-    CHECK(world.read(*world.backend.accepted[0]) == request.substr(1));
+    CHECK(world.read(*world.backend.accepted[0]) == request + 1);
     world.write(*world.backend.accepted[0], "HTTP/1.1 200 OK\r\n\r\n");
     CHECK(world.read(*client) == "HTTP/1.1 200 OK\r\n\r\n");
 }
@@ -178,7 +181,7 @@ TEST_CASE("front: a lost backend is probed again at once", "[unit][front]") {
     const auto client = world.listener->connect();
     world.write(*client, request);
     REQUIRE(world.backend.accepted.size() == 1);
-    CHECK(world.read(*world.backend.accepted[0]) == request.substr(1));
+    CHECK(world.read(*world.backend.accepted[0]) == request + 1);
 }
 
 TEST_CASE("front: an open Jupyter is never relayed to, and what was relayed ends",
@@ -224,7 +227,7 @@ TEST_CASE("front: plain HTTP is redirected, and what is neither is closed", "[un
     world.run();
     world.backend.accepted.clear();
     const auto plain = world.listener->connect();
-    world.write(*plain, request.substr(1));
+    world.write(*plain, request + 1);
     CHECK_THAT(world.read(*plain), ContainsSubstring("Location: https://203.0.113.7:8888/lab\r\n"));
     const auto garbage = world.listener->connect();
     REQUIRE(test::run_coroutine(world.io, garbage->write_all("\x03\x01")).has_value());
@@ -244,6 +247,7 @@ TEST_CASE("front: one network cannot take all sessions", "[unit][front]") {
     World world;
     world.run();
     std::vector<std::unique_ptr<test::MemoryStream>> clients;
+    clients.reserve(64);
     for (int i = 0; i < 64; ++i)
         clients.push_back(world.listener->connect("198.51.100.1"));
     world.settle();

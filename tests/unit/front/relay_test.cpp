@@ -16,13 +16,13 @@ namespace asio = boost::asio;
 
 // client ⇄ [front | relay | front] ⇄ backend
 struct Chain {
-    explicit Chain(std::size_t capacity = 64 * 1024,
+    explicit Chain(std::size_t capacity = 65'536,
                    std::chrono::milliseconds half_closed = std::chrono::hours{1})
         : left{test::memory_connection(io.get_executor(), capacity)},
           right{test::memory_connection(io.get_executor(), capacity)} {
         asio::co_spawn(io,
                        relay(*left.far, *right.near, half_closed),
-                       [this](std::exception_ptr thrown) { ended = !thrown; });
+                       [this](const std::exception_ptr& thrown) { ended = !thrown; });
     }
     // Everything that can happen without waiting.
     void settle() {
@@ -31,7 +31,7 @@ struct Chain {
     }
     std::string read(ByteStream& stream) {
         std::string all;
-        all.resize(1024 * 1024);
+        all.resize(1'048'576);
         const auto got = test::run_coroutine(io, stream.read_some(all));
         all.resize(got ? *got : 0);
         return got ? all : "error: " + got.error().message;
@@ -75,14 +75,16 @@ TEST_CASE("relay: an end of stream is a half-close, and the other direction goes
 TEST_CASE("relay: who does not read slows the other side down", "[unit][front]") {
     constexpr std::size_t capacity = 4096;
     Chain chain{capacity};
-    const std::string much(1024 * 1024, 'x');
+    const std::string much(1'048'576, 'x');
     bool written = false;
     asio::co_spawn(chain.io,
                    chain.backend().write_all(much),
-                   [&](std::exception_ptr, Result<void> result) { written = result.has_value(); });
+                   [&](const std::exception_ptr&, const Result<void>& result) {
+                       written = result.has_value();
+                   });
     chain.settle();
     CHECK_FALSE(written);
-    CHECK(chain.backend().written() <= 2 * capacity + 16 * 1024);
+    CHECK(chain.backend().written() <= 2 * capacity + 16'384);
     std::size_t arrived = 0;
     while (arrived < much.size())
         arrived += chain.read(chain.client()).size();
@@ -111,7 +113,7 @@ TEST_CASE("relay: closing either side ends both", "[unit][front]") {
 }
 
 TEST_CASE("relay: half closed, it may not be idle for ever", "[unit][front]") {
-    Chain chain{64 * 1024, 1ms};
+    Chain chain{65'536, 1ms};
     REQUIRE(test::run_coroutine(chain.io, chain.client().finish_writing()).has_value());
     while (!chain.ended)
         chain.io.run_one_for(20s);

@@ -56,7 +56,7 @@ class FakeJupyter {
 public:
     FakeJupyter(asio::io_context& io, const std::filesystem::path& path, std::string body)
         : served_{std::make_shared<Served>(io, path, std::move(body))} {
-        asio::co_spawn(io, accept(served_), [](std::exception_ptr) {});
+        asio::co_spawn(io, accept(served_), [](const std::exception_ptr&) {});
     }
     FakeJupyter(const FakeJupyter&) = delete;
     FakeJupyter& operator=(const FakeJupyter&) = delete;
@@ -84,7 +84,7 @@ private:
                 co_return;
             asio::co_spawn(served->acceptor.get_executor(),
                            serve(served, std::move(socket)),
-                           [](std::exception_ptr) {});
+                           [](const std::exception_ptr&) {});
         }
     }
     static asio::awaitable<void> serve(std::shared_ptr<Served> served, Local::socket socket) {
@@ -137,8 +137,11 @@ struct Loopback {
         ended = false;
         asio::co_spawn(io,
                        run_front(std::move(world), settings, stop.get_token()),
-                       [this](std::exception_ptr) { ended = true; });
+                       [this](const std::exception_ptr&) { ended = true; });
         until([this] { return said("READY=1"); });
+    }
+    [[nodiscard]] bool relaying() const {
+        return said("STATUS=") && notifier.words.back().ends_with("Relaying to Jupyter.");
     }
     [[nodiscard]] bool said(const std::string& start) const {
         return !notifier.words.empty() && notifier.words.back().starts_with(start);
@@ -213,7 +216,7 @@ TEST_CASE("front on loopback: the page, then Jupyter, then the page again", "[un
     CHECK_THAT(loopback.get(version), StartsWith("HTTP/1.1 503 "));
     std::optional<FakeJupyter> jupyter;
     jupyter.emplace(loopback.io, loopback.socket_path(), "notebook");
-    loopback.until([&] { return loopback.said("STATUS=Relaying"); });
+    loopback.until([&] { return loopback.relaying(); });
     CHECK(loopback.get(version) == "HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nnotebook");
     const auto& requests = jupyter->requests();
     CHECK(std::count(requests.begin(),
