@@ -2,6 +2,7 @@
 
 #include "agent/base/text.hpp"
 #include "agent/base/unique_fd.hpp"
+#include "agent/base/utf8.hpp"
 #include "agent/ports/crypto.hpp"
 #include "agent/ports/documents.hpp"
 #include "agent/settings_rules.hpp"
@@ -23,11 +24,13 @@ namespace {
 
 namespace code = rules::code;
 
-constexpr std::size_t size_limit = 256 * 1024; // what the metadata server gives for one value
+constexpr std::size_t size_limit =
+    std::size_t{256} * 1024; // what the metadata server gives for one value
 constexpr std::size_t entry_limit = 2000;
 constexpr std::size_t entry_size_limit = 200;
 constexpr std::size_t diagnostic_limit = 100;
 constexpr std::int64_t schema_version = 1;
+constexpr mode_t written_by_others = 0022;
 
 std::string place(Position position) {
     return "line " + std::to_string(position.line) + ", column " + std::to_string(position.column);
@@ -48,7 +51,7 @@ std::size_t token_width(std::string_view text, Position position) {
         text.remove_prefix(end + 1);
     }
     text = text.substr(0, text.find_first_of("\r\n"));
-    const auto is_lead = [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; };
+    const auto is_lead = [](char c) { return !continues_character(c); };
     std::uint32_t column = 0;
     while (!text.empty()) {
         if (is_lead(text.front()) && ++column == position.column)
@@ -126,7 +129,7 @@ private:
     };
 
     template <class Range>
-    static const typename Range::value_type* find(const Range& range, std::string_view name) {
+    static const Range::value_type* find(const Range& range, std::string_view name) {
         const auto found = std::find_if(
             std::begin(range), std::end(range), [&](const auto& one) { return one.name == name; });
         return found == std::end(range) ? nullptr : &*found;
@@ -134,6 +137,7 @@ private:
 
     template <class Range> static std::vector<std::string_view> names_of(const Range& range) {
         std::vector<std::string_view> names;
+        names.reserve(range.size() + 1);
         for (const auto& one : range)
             names.push_back(one.name);
         return names;
@@ -744,7 +748,7 @@ load_config_file(const std::filesystem::path& path, std::string shown_name, Trus
     if (trust == Trust::machine_file) {
         if (status.st_uid != 0 && status.st_uid != ::geteuid())
             return refused("it does not belong to root", "chown root " + shown_name);
-        if ((status.st_mode & (S_IWGRP | S_IWOTH)) != 0)
+        if ((status.st_mode & written_by_others) != 0)
             return refused("others than root may write it", "chmod go-w " + shown_name);
     }
     std::string text(size_limit + 1, '\0');

@@ -432,7 +432,7 @@ render(const Diagnostic& diagnostic, std::span<const ConfigSource> sources, Colo
         out += gutter.substr(1) + paint(blue, "-->") + " " + diagnostic.source;
         if (diagnostic.position.line > 0)
             out += ":" + number + ":" + std::to_string(diagnostic.position.column);
-        out += "\n";
+        out += '\n';
     }
     if (found) {
         out += gutter + paint(blue, "|") + "\n";

@@ -86,7 +86,7 @@ std::optional<Complaint> foreign(std::string_view text) {
         return is("a script", "that goes into the metadata key startup-script");
     if (start.starts_with("content-type:") || start.starts_with("mime-version:"))
         return is("a MIME document", "the agent reads one TOML document");
-    if (start.starts_with("<"))
+    if (start.starts_with('<'))
         return is("HTML or XML, perhaps the error page of a download",
                   "look at how the document was fetched");
     if (start.starts_with("-----begin "))
@@ -339,7 +339,7 @@ Verdict judge_index_url(std::string_view url) {
         return complaint("the index URL is longer than 1000 characters", "too long", {});
     const std::string_view rest = url.substr(scheme.size());
     const std::string_view authority = rest.substr(0, rest.find_first_of("/?#\\"));
-    if (contains(authority, "@"))
+    if (authority.find('@') != std::string_view::npos)
         return complaint("the index URL holds a user name or a password",
                          "credentials in a URL",
                          "leave them out: the configuration can be read by others");
@@ -377,7 +377,8 @@ Verdict judge_tls_name(std::string_view name) {
                          "write the name alone: jupyter.example.com");
     if (name.starts_with("*."))
         return complaint("a wildcard is not taken", "write each name out");
-    if (std::any_of(name.begin(), name.end(), [](char c) { return (c & 0x80) != 0; }))
+    if (std::any_of(
+            name.begin(), name.end(), [](char c) { return static_cast<signed char>(c) < 0; }))
         return complaint("a host name holds only ASCII", "write it in punycode: xn--…");
     const auto colon = name.find(':');
     if (colon != std::string_view::npos && is_dns_name(name.substr(0, colon)))
@@ -427,7 +428,7 @@ Verdict judge_argon2(std::string_view phc) {
     if (parts[2] != "v=19")
         return bad_hash("the password hash is not of argon2 version 19", "v=19 is missing");
     const auto parameters = split(parts[3], ',');
-    if (parameters.size() != 3 || !is_parameter(parameters[0], "m=", 8, 1U << 20) ||
+    if (parameters.size() != 3 || !is_parameter(parameters[0], "m=", 8, 1048576) ||
         !is_parameter(parameters[1], "t=", 1, 1000) || !is_parameter(parameters[2], "p=", 1, 128))
         return bad_hash("the parameters of the password hash are not m=8…1048576 (KiB), t=1…1000 "
                         "and p=1…128",

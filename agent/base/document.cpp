@@ -32,7 +32,9 @@ const Value* Value::find(const std::string& key) const {
 std::string Value::string_or(const std::string& key, std::string fallback) const {
     const Value* value = find(key);
     const std::string* text = value ? value->as_string() : nullptr;
-    return text ? *text : std::move(fallback);
+    if (text)
+        return *text;
+    return fallback;
 }
 
 std::int64_t Value::integer_or(const std::string& key, std::int64_t fallback) const {

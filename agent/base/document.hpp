@@ -21,7 +21,7 @@ struct Position {
 class Value {
 public:
     using Array = std::vector<Value>;
-    struct Member; // key, its position, and its value
+    struct Member;                      // key, its position, and its value
     using Object = std::vector<Member>; // in written order
     // A TOML date or time: no key of ours takes one, but a diagnostic must be able to name it.
     struct Date {
@@ -37,16 +37,16 @@ public:
                               Array,
                               Object>;
 
-    Value() = default;
-    Value(std::nullptr_t) {}
-    Value(bool value) : data{value} {}
-    Value(int value) : data{std::int64_t{value}} {}
-    Value(std::int64_t value) : data{value} {}
+    Value();
+    Value(std::nullptr_t);
+    Value(bool value);
+    Value(int value);
+    Value(std::int64_t value);
     Value(std::uint64_t value);
-    Value(double value) : data{value} {}
-    Value(const char* value) : data{std::string{value}} {}
-    Value(std::string value) : data{std::move(value)} {}
-    Value(Date value) : data{std::move(value)} {}
+    Value(double value);
+    Value(const char* value);
+    Value(std::string value);
+    Value(Date value);
     Value(Array value);
     Value(Object value);
 
@@ -66,7 +66,7 @@ public:
     [[nodiscard]] std::string string_or(const std::string& key, std::string fallback) const;
     [[nodiscard]] std::int64_t integer_or(const std::string& key, std::int64_t fallback) const;
 
-    Data data = nullptr;
+    Data data;
     Position position;
 };
 
@@ -75,5 +75,16 @@ struct Value::Member {
     Value value;
     Position key_position;
 };
+
+// Here, because a Value can only be made where Member is complete.
+inline Value::Value() : data{nullptr} {}
+inline Value::Value(std::nullptr_t) : data{nullptr} {}
+inline Value::Value(bool value) : data{value} {}
+inline Value::Value(int value) : data{std::int64_t{value}} {}
+inline Value::Value(std::int64_t value) : data{value} {}
+inline Value::Value(double value) : data{value} {}
+inline Value::Value(const char* value) : data{std::string{value}} {}
+inline Value::Value(std::string value) : data{std::move(value)} {}
+inline Value::Value(Date value) : data{std::move(value)} {}
 
 } // namespace agent

@@ -12,22 +12,28 @@ struct Utf8Character {
     std::size_t length = 0;
 };
 
+[[nodiscard]] constexpr bool continues_character(char c) {
+    return static_cast<signed char>(c) < -0x40;
+}
+
 // Strict: no overlong forms, no surrogates, nothing above U+10FFFF.
 [[nodiscard]] constexpr Utf8Character first_character(std::string_view text) {
     if (text.empty())
         return {};
-    const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
-    const unsigned char lead = byte(0);
+    const auto byte = [&](std::size_t i) -> unsigned {
+        return static_cast<unsigned char>(text[i]);
+    };
+    const unsigned lead = byte(0);
     if (lead < 0x80)
         return {lead, 1};
     const std::size_t length = lead >= 0xF0 ? 4 : lead >= 0xE0 ? 3 : 2;
     if (lead < 0xC2 || lead > 0xF4 || text.size() < length)
         return {};
-    char32_t point = lead & (0x7FU >> length);
+    char32_t point = lead % (length == 4 ? 8 : length == 3 ? 16 : 32);
     for (std::size_t i = 1; i < length; ++i) {
-        if ((byte(i) & 0xC0) != 0x80)
+        if (!continues_character(text[i]))
             return {};
-        point = (point << 6) | (byte(i) & 0x3FU);
+        point = point * 64 + byte(i) % 64;
     }
     constexpr char32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
     const bool surrogate = point >= 0xD800 && point <= 0xDFFF;

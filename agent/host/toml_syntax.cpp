@@ -73,7 +73,7 @@ private:
             const char c = text_[offset_++];
             if (c == '\n')
                 here_ = {here_.line + 1, 1};
-            else if ((static_cast<unsigned char>(c) & 0xC0) != 0x80)
+            else if (!continues_character(c))
                 ++here_.column;
         }
     }
