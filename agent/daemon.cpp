@@ -46,6 +46,22 @@ bool has_ended_well(const StepProgress& progress) {
            progress.state == StepState::skipped;
 }
 
+// The machine's own files, as it sees them, in the order in which they are read.
+std::vector<std::string> config_files(const Root& root) {
+    std::error_code failure;
+    std::vector<std::string> drop_ins;
+    for (const auto& entry :
+         std::filesystem::directory_iterator{root / layout::config_directory, failure})
+        if (entry.path().extension() == ".toml")
+            drop_ins.push_back(std::string{layout::config_directory} + "/" +
+                               entry.path().filename().string());
+    std::sort(drop_ins.begin(), drop_ins.end());
+    if (std::filesystem::exists(
+            std::filesystem::symlink_status(root / layout::config_file, failure)))
+        drop_ins.insert(drop_ins.begin(), layout::config_file);
+    return drop_ins;
+}
+
 std::optional<Problem> first_problem(const std::vector<StepProgress>& progress) {
     // A required step's failure is what people need to hear of first.
     for (const Importance importance : {Importance::required, Importance::optional})
@@ -171,8 +187,7 @@ asio::awaitable<void> Daemon::learn_facts() {
             co_return;
         }
         const bool waited = world_.clock.now() >= patience_ends;
-        const auto on_disk = read_file(world_.root / layout::config_file);
-        const bool configured = settings_ || (on_disk && *on_disk);
+        const bool configured = settings_ || settings_from_disk();
         if (waited && configured) {
             log::warning("going on without the metadata server: " + facts.error().message);
             co_return;
@@ -192,12 +207,15 @@ asio::awaitable<void> Daemon::learn_facts() {
     }
 }
 
+bool Daemon::settings_from_disk() const {
+    const auto found = sources();
+    return found && std::holds_alternative<Settings>(read_settings(*found));
+}
+
 Result<std::vector<ConfigSource>> Daemon::sources() const {
     std::vector<ConfigSource> sources;
-    const auto file = world_.root / layout::config_file;
-    std::error_code failure;
-    if (std::filesystem::exists(std::filesystem::symlink_status(file, failure))) {
-        auto source = load_config_file(file, layout::config_file, Trust::machine_file);
+    for (const auto& name : config_files(world_.root)) {
+        auto source = load_config_file(world_.root / name, name, Trust::machine_file);
         if (!source)
             return source.error();
         sources.push_back(std::move(*source));

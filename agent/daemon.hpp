@@ -62,6 +62,7 @@ private:
     void config_changed();
 
     [[nodiscard]] Result<std::vector<ConfigSource>> sources() const;
+    [[nodiscard]] bool settings_from_disk() const;
     [[nodiscard]] std::string basis() const;
     void take_progress(const std::vector<StepProgress>& progress);
     void settle(const std::vector<StepProgress>& progress);

@@ -27,6 +27,8 @@ namespace {
 
 using namespace std::chrono_literals;
 
+constexpr const char* enabled_units[] = {
+    "agent.service", layout::front_socket_unit, layout::jupyter_unit};
 constexpr const char* sysusers_file = "/usr/local/lib/sysusers.d/agent.conf";
 
 std::string_view between(const char* begin, const char* end) {
@@ -58,7 +60,8 @@ boost::asio::awaitable<Result<void>> run_successfully(CommandRunner& commands,
 }
 
 boost::asio::awaitable<Result<void>> require_systemd(CommandRunner& commands) {
-    auto outcome = co_await run(commands, {"/usr/bin/systemctl", "--version"});
+    std::vector<std::string> ask{"/usr/bin/systemctl", "--version"};
+    auto outcome = co_await run(commands, std::move(ask));
     // "systemd 252 (252.39-1~deb12u1)"
     unsigned version = 0;
     if (outcome && outcome->output.starts_with("systemd ")) {
@@ -117,10 +120,12 @@ Result<Placed> place_files(const Root& root, const std::function<void(std::strin
 }
 
 boost::asio::awaitable<Result<void>> enable(CommandRunner& commands, const char* unit) {
-    auto asked = co_await run(commands, {"/usr/bin/systemctl", "is-enabled", "--quiet", unit});
+    std::vector<std::string> ask{"/usr/bin/systemctl", "is-enabled", "--quiet", unit};
+    auto asked = co_await run(commands, std::move(ask));
     if (asked && asked->succeeded())
         co_return Result<void>{};
-    co_return co_await run_successfully(commands, {"/usr/bin/systemctl", "enable", "--quiet", unit});
+    std::vector<std::string> order{"/usr/bin/systemctl", "enable", "--quiet", unit};
+    co_return co_await run_successfully(commands, std::move(order));
 }
 
 } // namespace
@@ -153,27 +158,33 @@ std::vector<PayloadFile> payload() {
 
 boost::asio::awaitable<Result<void>>
 install(CommandRunner& commands, Root root, std::function<void(std::string_view)> tell) {
-    if (auto fit = co_await require_systemd(commands); !fit)
+    auto fit = co_await require_systemd(commands);
+    if (!fit)
         co_return fit;
     const auto placed = place_files(root, tell);
     if (!placed)
         co_return placed.error();
     if (placed->anything) {
         std::vector<std::string> sysusers{"/usr/bin/systemd-sysusers", sysusers_file};
-        if (auto made = co_await run_successfully(commands, std::move(sysusers)); !made)
+        auto made = co_await run_successfully(commands, std::move(sysusers));
+        if (!made)
             co_return made;
     }
     if (placed->units) {
         std::vector<std::string> reload{"/usr/bin/systemctl", "daemon-reload"};
-        if (auto reloaded = co_await run_successfully(commands, std::move(reload)); !reloaded)
+        auto reloaded = co_await run_successfully(commands, std::move(reload));
+        if (!reloaded)
             co_return reloaded;
     }
-    for (const char* unit : {"agent.service", layout::front_socket_unit, layout::jupyter_unit})
-        if (auto enabled = co_await enable(commands, unit); !enabled)
+    for (const char* unit : enabled_units) {
+        auto enabled = co_await enable(commands, unit);
+        if (!enabled)
             co_return enabled;
+    }
     const char* verb = placed->agent || placed->units ? "restart" : "start";
     std::vector<std::string> start{"/usr/bin/systemctl", verb, "--no-block", "agent.service"};
-    if (auto started = co_await run_successfully(commands, std::move(start)); !started)
+    auto started = co_await run_successfully(commands, std::move(start));
+    if (!started)
         co_return started;
     tell(placed->anything ? "installed and started agent.service"
                           : "everything was installed already; agent.service is started");

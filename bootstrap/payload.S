@@ -6,7 +6,7 @@
     .global payload_\name\()_begin
     .global payload_\name\()_end
 payload_\name\()_begin:
-    .incbin \path
+    .incbin "\path"
 payload_\name\()_end:
 .endm
 

@@ -61,6 +61,36 @@ Result<void> fill(int fd,
     return {};
 }
 
+// Copies to the end of the one descriptor what the other one gives, and syncs it.
+Result<void> copy_bytes(int from_fd,
+                        int to_fd,
+                        const std::filesystem::path& from,
+                        const std::filesystem::path& to,
+                        std::size_t limit) {
+    std::size_t total = 0;
+    std::vector<char> buffer(1 << 17);
+    while (true) {
+        const ssize_t count = ::read(from_fd, buffer.data(), buffer.size());
+        if (count < 0 && errno == EINTR)
+            continue;
+        if (count < 0)
+            return file_error("reading", from, errno);
+        if (count == 0)
+            break;
+        total += static_cast<std::size_t>(count);
+        if (total > limit)
+            return permanent("copying " + from.string() + ": larger than " + std::to_string(limit) +
+                             " bytes");
+        if (auto written =
+                write_all(to_fd, {buffer.data(), static_cast<std::size_t>(count)}, to);
+            !written)
+            return written;
+    }
+    if (::fsync(to_fd) != 0)
+        return file_error("syncing", to, errno);
+    return {};
+}
+
 } // namespace
 
 std::filesystem::path Root::operator/(std::string_view absolute) const {
@@ -177,28 +207,10 @@ Result<void> copy_untrusted(const std::filesystem::path& from,
     const UniqueFd target{::open(to.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600)};
     if (!target)
         return file_error("creating", to, errno);
-    std::size_t total = 0;
-    std::vector<char> buffer(1 << 17);
-    while (true) {
-        const ssize_t count = ::read(source.get(), buffer.data(), buffer.size());
-        if (count < 0 && errno == EINTR)
-            continue;
-        if (count < 0)
-            return file_error("reading", from, errno);
-        if (count == 0)
-            break;
-        total += static_cast<std::size_t>(count);
-        if (total > limit)
-            return permanent("copying " + from.string() + ": larger than " + std::to_string(limit) +
-                             " bytes");
-        if (auto written =
-                write_all(target.get(), {buffer.data(), static_cast<std::size_t>(count)}, to);
-            !written)
-            return written;
-    }
-    if (::fsync(target.get()) != 0)
-        return file_error("syncing", to, errno);
-    return {};
+    auto copied = copy_bytes(source.get(), target.get(), from, to, limit);
+    if (!copied)
+        ::unlink(to.c_str());
+    return copied;
 }
 
 Result<void> remove_file(const std::filesystem::path& path) {

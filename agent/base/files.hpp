@@ -61,7 +61,7 @@ enum class Durability {
 [[nodiscard]] Result<void> sync_file(const std::filesystem::path& path);
 
 // Copies a regular file of at most `limit` bytes that somebody else may own and change meanwhile; the
-// copy is made 0600 and durable. Refuses links, FIFOs and devices.
+// copy is made 0600 and durable, and gone when it failed. Refuses links, FIFOs and devices.
 [[nodiscard]] Result<void> copy_untrusted(const std::filesystem::path& from,
                                           const std::filesystem::path& to,
                                           std::size_t limit);

@@ -10,6 +10,7 @@
 #include <boost/asio/use_awaitable.hpp>
 
 #include <algorithm>
+#include <utility>
 
 namespace agent {
 namespace {
@@ -59,6 +60,10 @@ public:
     }
     [[nodiscard]] bool on_new_instance() const override { return on_new_instance_; }
 
+    // What is looked at next was made from these inputs; gives those before.
+    [[nodiscard]] std::optional<std::string> made_from(std::optional<std::string> fingerprint) {
+        return std::exchange(last_fingerprint_, std::move(fingerprint));
+    }
     [[nodiscard]] Monotonic deadline() const { return deadline_; }
     [[nodiscard]] Error out_of_time() const {
         const auto limit = engine_.steps_[index_].traits.deadline;
@@ -227,7 +232,10 @@ asio::awaitable<Result<void>> Engine::apply_once(std::size_t index, Context& con
     auto applied = co_await step.guarantee->apply(context);
     if (!applied)
         co_return applied;
+    auto before = context.made_from(step.guarantee->fingerprint());
     auto found = co_await step.guarantee->check(context);
+    if (!found || !found->satisfied)
+        before = context.made_from(std::move(before));
     if (!found)
         co_return agent::context(found.error(), "verifying");
     if (!found->satisfied)

@@ -5,6 +5,7 @@
 #include "agent/base/unique_fd.hpp"
 
 #include <boost/asio/co_spawn.hpp>
+#include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/readable_pipe.hpp>
 #include <boost/asio/redirect_error.hpp>
 #include <boost/asio/steady_timer.hpp>
@@ -22,6 +23,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 namespace agent {
@@ -84,6 +86,7 @@ private:
         const struct rlimit no_core {
             0, 0
         };
+        be_ordinary_to_the_oom_killer();
         if (::setpgid(0, 0) != 0 || ::prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 ||
             ::signal(SIGPIPE, SIG_DFL) == SIG_ERR || ::sigprocmask(SIG_SETMASK, &none, nullptr) != 0 ||
             ::setrlimit(RLIMIT_CORE, &no_core) != 0)
@@ -94,6 +97,13 @@ private:
         if (*as && !become(**as))
             return false;
         return ::chdir(directory->c_str()) == 0;
+    }
+
+    // agent.service's low score is the daemon's own; a pip that takes all memory must not inherit it.
+    static void be_ordinary_to_the_oom_killer() {
+        const UniqueFd fd{::open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC)};
+        if (fd)
+            [[maybe_unused]] const auto written = ::write(fd.get(), "0", 1);
     }
 
     static bool become(const Account& account) {
@@ -107,6 +117,36 @@ private:
 };
 
 using Process = process::basic_process<asio::io_context::executor_type>;
+
+// Reaps without ever blocking; true once it has. Boost.Process 1.81's own async_wait trusts one event of
+// the reactor and then blocks in waitpid: Asio delivers a stale one when a descriptor's state is reused
+// in the round in which another descriptor was closed.
+bool reaped(Process& child) {
+    const pid_t pid = child.id();
+    error_code failure;
+    if (child.running(failure) && !failure)
+        return false;
+    living_children().erase(pid);
+    return true;
+}
+
+asio::awaitable<void> await_end(asio::io_context& io, Process& child) {
+    const int watch = static_cast<int>(::syscall(SYS_pidfd_open, child.id(), 0));
+    asio::posix::stream_descriptor ended{io};
+    if (watch >= 0)
+        ended.assign(watch);
+    asio::steady_timer poll{io};
+    while (!reaped(child)) {
+        error_code ignored;
+        if (ended.is_open()) {
+            co_await ended.async_wait(asio::posix::stream_descriptor::wait_read,
+                                      asio::redirect_error(asio::use_awaitable, ignored));
+        } else { // no descriptor was left for it
+            poll.expires_after(100ms);
+            co_await poll.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
+        }
+    }
+}
 
 Result<Process> spawn(asio::io_context& io,
                       const std::vector<std::string>& argv,
@@ -220,38 +260,38 @@ asio::awaitable<void> feed(RunningPointer running) {
     running->input.close(ignored);
 }
 
-asio::awaitable<void> await_exit(RunningPointer running) {
-    error_code ignored;
-    co_await running->child.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
-    living_children().erase(running->child_pid);
+asio::awaitable<void> await_exit(asio::io_context& io, RunningPointer running) {
+    co_await await_end(io, running->child);
     running->exited = true;
 }
 
-// Waits for a change; true when `until` has passed.
-asio::awaitable<bool> wait_for_change(RunningPointer running,
-                                      asio::steady_timer::time_point until) {
-    running->changed.expires_at(until);
+// g++ 12 miscompiles a co_await with arguments of class type in a condition: what follows takes
+// references into the frame of run() and names what it waits for.
+
+enum class Woken { by_change, by_time };
+
+asio::awaitable<Woken> wait_for_change(Running& running, asio::steady_timer::time_point until) {
+    running.changed.expires_at(until);
     error_code cancelled;
-    co_await running->changed.async_wait(asio::redirect_error(asio::use_awaitable, cancelled));
-    co_return !cancelled;
+    co_await running.changed.async_wait(asio::redirect_error(asio::use_awaitable, cancelled));
+    co_return cancelled ? Woken::by_change : Woken::by_time;
 }
 
-asio::awaitable<void> wait_until_exited(RunningPointer running,
-                                        asio::steady_timer::time_point until) {
-    while (!running->exited && !running->stop_requested)
-        if (co_await wait_for_change(running, until))
-            co_return;
+asio::awaitable<void> wait_until_exited(Running& running, asio::steady_timer::time_point until) {
+    Woken woken = Woken::by_change;
+    while (!running.exited && !running.stop_requested && woken == Woken::by_change)
+        woken = co_await wait_for_change(running, until);
 }
 
 // Ends the whole group: politely, then surely. Returns once the child was reaped.
-asio::awaitable<void> end_politely(RunningPointer running) {
-    running->end_group(SIGTERM);
+asio::awaitable<void> end_politely(Running& running) {
+    running.end_group(SIGTERM);
     const auto until = asio::steady_timer::clock_type::now() + grace;
-    while (!running->exited)
-        if (co_await wait_for_change(running, until))
-            break;
-    running->end_group(SIGKILL);
-    while (!running->exited)
+    Woken woken = Woken::by_change;
+    while (!running.exited && woken == Woken::by_change)
+        woken = co_await wait_for_change(running, until);
+    running.end_group(SIGKILL);
+    while (!running.exited)
         co_await wait_for_change(running, asio::steady_timer::time_point::max());
 }
 
@@ -318,7 +358,7 @@ void spawn_part(asio::io_context& io,
 class PosixChild : public Child {
 public:
     PosixChild(asio::io_context& io, Process process) : state_{std::make_shared<State>(io, std::move(process))} {
-        asio::co_spawn(io, reap(state_), [state = state_](std::exception_ptr) {
+        asio::co_spawn(io, reap(io, state_), [state = state_](std::exception_ptr) {
             state->changed.cancel();
         });
     }
@@ -352,10 +392,8 @@ private:
         std::optional<std::variant<Exited, Signaled>> status;
     };
 
-    static asio::awaitable<void> reap(std::shared_ptr<State> state) {
-        error_code ignored;
-        co_await state->child.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
-        living_children().erase(state->pid);
+    static asio::awaitable<void> reap(asio::io_context& io, std::shared_ptr<State> state) {
+        co_await await_end(io, state->child);
         state->status = ending(state->child.native_exit_code());
     }
 
@@ -379,7 +417,7 @@ asio::awaitable<Result<CommandOutcome>> ProcessCommandRunner::run(Command comman
     running->open_pipes = 2;
     spawn_part(io_, running, pump(running, running->output, true), pipe_closed);
     spawn_part(io_, running, pump(running, running->errors, false), pipe_closed);
-    spawn_part(io_, running, await_exit(running), [](Running&) {});
+    spawn_part(io_, running, await_exit(io_, running), [](Running&) {});
     if (running->input.is_open())
         spawn_part(io_, running, feed(running), [](Running&) {});
     const std::stop_callback on_stop{stop_, [running] {
@@ -387,16 +425,16 @@ asio::awaitable<Result<CommandOutcome>> ProcessCommandRunner::run(Command comman
                                          running->changed.cancel();
                                      }};
 
-    co_await wait_until_exited(running, deadline);
+    co_await wait_until_exited(*running, deadline);
     const bool in_time = running->exited;
     if (!running->exited)
-        co_await end_politely(running);
+        co_await end_politely(*running);
     if (running->stop_requested)
         throw Stopped{};
     const auto drained = asio::steady_timer::clock_type::now() + drain_time;
-    while (running->open_pipes > 0)
-        if (co_await wait_for_change(running, drained))
-            break;
+    Woken woken = Woken::by_change;
+    while (running->open_pipes > 0 && woken == Woken::by_change)
+        woken = co_await wait_for_change(*running, drained);
     error_code ignored;
     running->output.close(ignored);
     running->errors.close(ignored);

@@ -29,7 +29,7 @@ std::string stamp(WallTime time) {
 
 void StepLog::line(std::string_view step, std::string_view text) {
     const auto directory = root_ / layout::log_directory;
-    if (!ensure_directory(directory, {.mode = 0750, .group = adm}))
+    if (!ensure_directory(directory, {.mode = 02750, .group = adm}))
         return;
     const auto file = directory / (std::string{step} + ".log");
     struct stat status {};
@@ -39,8 +39,6 @@ void StepLog::line(std::string_view step, std::string_view text) {
         ::open(file.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0640)};
     if (!fd)
         return;
-    if (status.st_gid != adm)
-        [[maybe_unused]] const int unimportant = ::fchown(fd.get(), 0, adm);
     const std::string out = stamp(clock_.wall()) + printable(text, line_limit) + "\n";
     [[maybe_unused]] const auto written = ::write(fd.get(), out.data(), out.size());
 }

@@ -1,4 +1,5 @@
-// Owns the steps' logs: /var/log/agent/STEP.log, root:adm 0640, at most two files of 1 MiB a step. A
+// Owns the steps' logs: /var/log/agent/STEP.log, root:adm 0640 (the directory hands its group
+// down), at most two files of 1 MiB a step. A
 // file is opened only when there is something to say. A log that cannot be written stops nothing.
 #pragma once
 

@@ -43,7 +43,8 @@ std::vector<std::string> missing_packages(const std::vector<std::string>& packag
     std::map<std::string, std::string> installed;
     for (const auto& line : split(dpkg_answer, '\n')) {
         const auto fields = split(line, '\t');
-        if (fields.size() == 3 && fields[1].starts_with("ii"))
+        // The second letter is what is; the first only what dpkg was told (h: to hold it).
+        if (fields.size() == 3 && fields[1].size() >= 2 && fields[1][1] == 'i')
             installed[fields[0]] = fields[2];
     }
     std::vector<std::string> missing;

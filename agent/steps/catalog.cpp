@@ -70,6 +70,8 @@ std::string jupyter_url(const Settings& settings, const MachineFacts* facts) {
     }
     const std::string port =
         settings.jupyter.port == 443 ? "" : ":" + std::to_string(settings.jupyter.port);
+    if (address.find(':') != std::string::npos)
+        address = "[" + address + "]"; // IPv6
     return "https://" + address + port + "/";
 }
 

@@ -77,17 +77,21 @@ boost::asio::awaitable<Result<void>> Front::apply(StepContext& context) {
             write_drop_in(ports_.root, layout::front_unit, service_drop_in(*user));
         !written)
         co_return written;
-    if (auto reloaded = co_await ports_.services.reload_definitions(); !reloaded)
+    auto reloaded = co_await ports_.services.reload_definitions();
+    if (!reloaded)
         co_return reloaded;
 
     // A held port is let go only when another one is asked for.
     if (!same_socket || !socket->is_active()) {
-        if (auto stopped = co_await ports_.services.stop(layout::front_unit); !stopped)
+        auto stopped = co_await ports_.services.stop(layout::front_unit);
+        if (!stopped)
             co_return stopped;
-        if (auto restarted = co_await ports_.services.restart(layout::front_socket_unit); !restarted)
+        auto restarted = co_await ports_.services.restart(layout::front_socket_unit);
+        if (!restarted)
             co_return restarted;
     }
-    if (auto restarted = co_await ports_.services.restart(layout::front_unit); !restarted)
+    auto restarted = co_await ports_.services.restart(layout::front_unit);
+    if (!restarted)
         co_return restarted;
 
     context.progress("waiting for the front");

@@ -12,41 +12,37 @@ namespace {
 
 constexpr std::size_t token_bytes = 32;
 
-Value::Object server_section(const char* directory_key,
-                             const std::filesystem::path& directory,
-                             const Secret& password_hash,
-                             const Secret& token) {
-    return {
-        {"sock", layout::jupyter_socket, {}},
-        {"sock_mode", "0660", {}},
-        {"port_retries", 0, {}},
-        {"base_url", "/", {}},
-        {"open_browser", false, {}},
-        {"allow_root", false, {}},
-        {"password", password_hash.reveal(), {}},
-        {"token", token.reveal(), {}},
-        {"allow_password_change", false, {}},
-        {"quit_button", false, {}},
-        {directory_key, directory.string(), {}},
-        {"allow_remote_access", true, {}},
-        {"terminals_enabled", true, {}},
-        {"cookie_options", Value::Object{{"secure", true, {}}}, {}},
-        {"cookie_secret_file", layout::cookie_secret, {}},
-    };
-}
-
 } // namespace
 
+// No NotebookApp section: it would override ServerApp wherever notebook_shim is loaded. No address, port
+// or TLS key: with `sock` Jupyter refuses to start with a port of its own.
 std::string jupyter_config_text(const std::filesystem::path& directory,
                                 const Secret& password_hash,
                                 const Secret& token) {
-    auto server = server_section("root_dir", directory, password_hash, token);
-    server.push_back({"allow_unauthenticated_access", false, {}});
+    const Value::Object xsrf_cookie{{"path", "/", {}}, {"secure", true, {}}};
     return write_json(Value::Object{
-               {"NotebookApp", server_section("notebook_dir", directory, password_hash, token), {}},
-               {"ServerApp", std::move(server), {}},
+               {"ServerApp",
+                Value::Object{
+                    {"sock", layout::jupyter_socket, {}},
+                    {"sock_mode", "0660", {}},
+                    {"base_url", "/", {}},
+                    {"open_browser", false, {}},
+                    {"allow_root", false, {}},
+                    {"allow_remote_access", true, {}},
+                    {"allow_unauthenticated_access", false, {}},
+                    {"quit_button", false, {}},
+                    {"root_dir", directory.string(), {}},
+                    {"terminals_enabled", true, {}},
+                    {"cookie_secret_file", layout::cookie_secret, {}},
+                    {"tornado_settings",
+                     Value::Object{{"xsrf_cookie_kwargs", xsrf_cookie, {}}},
+                     {}},
+                },
+                {}},
                {"IdentityProvider",
-                Value::Object{{"token", token.reveal(), {}}, {"secure_cookie", true, {}}},
+                Value::Object{{"token", token.reveal(), {}},
+                              {"secure_cookie", true, {}},
+                              {"cookie_options", Value::Object{{"samesite", "Lax", {}}}, {}}},
                 {}},
                {"PasswordIdentityProvider",
                 Value::Object{{"hashed_password", password_hash.reveal(), {}},

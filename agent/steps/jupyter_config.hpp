@@ -1,5 +1,5 @@
-// Owns the state: the one configuration file that every Jupyter understands, and the instance's token.
-// Source of keys and their meaning per version: notebook 5.7 to jupyter_server 2.20, each tried.
+// Owns the state: Jupyter's configuration file, and the instance's token. Its keys are those of
+// jupyter_server 2 (JupyterLab 4, notebook 7), tried with jupyter_server 2.21.
 #pragma once
 
 #include "agent/base/secret.hpp"

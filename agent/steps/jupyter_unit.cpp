@@ -1,6 +1,6 @@
 #include "agent/steps/jupyter_unit.hpp"
 
-#include "agent/ports/jupyter.hpp"
+#include "agent/ports/jupyter_identity.hpp"
 #include "agent/ports/layout.hpp"
 #include "agent/steps/drop_in.hpp"
 
@@ -32,7 +32,7 @@ Result<std::string> JupyterUnit::serving() const {
     const auto config = read_file(ports_.root / layout::jupyter_config);
     if (!config)
         return config.error();
-    return "serving " + jupyter_config_id(config->value_or(""), program_);
+    return jupyter_serving_status(jupyter_config_id(config->value_or(""), program_));
 }
 
 boost::asio::awaitable<Result<StepCheck>> JupyterUnit::check(StepContext&) {
@@ -71,13 +71,17 @@ boost::asio::awaitable<Result<void>> JupyterUnit::apply(StepContext& context) {
     auto state = co_await ports_.services.state(layout::jupyter_unit);
     if (!state)
         co_return state.error();
-    if (!fitted || state->needs_reload)
-        if (auto reloaded = co_await ports_.services.reload_definitions(); !reloaded)
+    if (!fitted || state->needs_reload) {
+        auto reloaded = co_await ports_.services.reload_definitions();
+        if (!reloaded)
             co_return reloaded;
+    }
     // At boot systemd starts it beside us: what is on its way is waited for, not started over.
-    if (!fitted || state->active != "activating")
-        if (auto restarted = co_await ports_.services.restart(layout::jupyter_unit); !restarted)
+    if (!fitted || state->active != "activating") {
+        auto restarted = co_await ports_.services.restart(layout::jupyter_unit);
+        if (!restarted)
             co_return restarted;
+    }
     co_return co_await wait_until_serving(context, *expected);
 }
 

@@ -5,6 +5,9 @@
 #include "agent/ports/layout.hpp"
 
 #include <algorithm>
+#include <array>
+
+#include <arpa/inet.h>
 
 namespace agent {
 namespace {
@@ -15,12 +18,24 @@ Result<std::optional<std::string>> read_pem(const Root& root) {
     return read_file(root / layout::certificate, 256 * 1024);
 }
 
+// As a certificate gives it back: an address in its shortest form, a name in lower case.
+std::string canonical(const std::string& name) {
+    std::array<unsigned char, sizeof(in6_addr)> address{};
+    std::array<char, INET6_ADDRSTRLEN> text{};
+    for (const int family : {AF_INET, AF_INET6})
+        if (::inet_pton(family, name.c_str(), address.data()) == 1 &&
+            ::inet_ntop(family, address.data(), text.data(), text.size()) != nullptr)
+            return text.data();
+    return lower(name);
+}
+
 } // namespace
 
 TlsCertificate::TlsCertificate(StepPorts ports,
                                std::string common_name,
                                std::vector<std::string> names)
     : ports_{std::move(ports)}, common_name_{std::move(common_name)}, names_{std::move(names)} {
+    std::transform(names_.begin(), names_.end(), names_.begin(), canonical);
     std::sort(names_.begin(), names_.end());
     names_.erase(std::unique(names_.begin(), names_.end()), names_.end());
 }

@@ -5,6 +5,7 @@
 #include "agent/ports/crypto.hpp"
 #include "agent/ports/layout.hpp"
 
+#include <algorithm>
 #include <cerrno>
 #include <system_error>
 
@@ -46,10 +47,15 @@ Places places_in(const Root& root) {
             tools / (std::string{"uv-"} + version)};
 }
 
-Result<void> prepare(const Places& places, const Account& user) {
+void clean_up(const Places& places) {
     std::error_code failure;
     std::filesystem::remove_all(places.incoming, failure);
     std::filesystem::remove_all(places.unpacked, failure);
+    std::filesystem::remove(places.wheel, failure);
+}
+
+Result<void> prepare(const Places& places, const Account& user) {
+    clean_up(places);
     if (auto made = ensure_directory(places.home.parent_path(), {.mode = 0755}); !made)
         return made;
     return ensure_directory(places.incoming, {.mode = 0700, .owner = user.uid, .group = user.gid});
@@ -141,26 +147,26 @@ boost::asio::awaitable<Result<std::filesystem::path>> provide_uv(StepContext& co
     context.progress("fetching uv");
     if (auto prepared = prepare(places, user); !prepared)
         co_return prepared.error();
-    auto downloaded = co_await download(context, places, user, prefix, index_url);
-    if (!downloaded)
-        co_return downloaded.error();
-    if (auto verified = verify(places); !verified)
-        co_return verified.error();
-    auto unpacked = co_await unpack(context, places);
-    std::error_code failure;
-    std::filesystem::remove_all(places.incoming, failure);
-    std::filesystem::remove_all(places.unpacked, failure);
-    std::filesystem::remove(places.wheel, failure);
-    if (!unpacked)
-        co_return unpacked.error();
+    auto fetched = co_await download(context, places, user, prefix, index_url);
+    if (fetched)
+        fetched = verify(places);
+    if (fetched)
+        fetched = co_await unpack(context, places);
+    clean_up(places);
+    if (!fetched)
+        co_return fetched.error();
     co_return uv;
 }
 
 Result<std::map<std::string, std::string>> uv_environment(std::string_view pip_config) {
+    struct Variable {
+        const char* name;
+        const char* separator; // of several values
+    };
     // pip's key (after the section) → uv's variable
-    const std::map<std::string, std::string> variables{{"index-url", "UV_DEFAULT_INDEX"},
-                                                       {"extra-index-url", "UV_INDEX"},
-                                                       {"find-links", "UV_FIND_LINKS"}};
+    const std::map<std::string, Variable> variables{{"index-url", {"UV_DEFAULT_INDEX", " "}},
+                                                    {"extra-index-url", {"UV_INDEX", " "}},
+                                                    {"find-links", {"UV_FIND_LINKS", ","}}};
     std::map<std::string, std::string> environment;
     for (const auto& line : split(pip_config, '\n')) {
         const auto equals = line.find('=');
@@ -176,10 +182,12 @@ Result<std::map<std::string, std::string>> uv_environment(std::string_view pip_c
         // pip separates several by newlines, which `pip config list` prints as \n.
         for (auto at = value.find("\\n"); at != std::string::npos; at = value.find("\\n"))
             value.replace(at, 2, " ");
-        for (const auto& url : split(value, ' '))
-            if (has_credentials(url))
-                return permanent("pip's configuration names an index with credentials in its URL");
-        environment[variable->second] = trim(value);
+        std::vector<std::string> places = split(value, ' ');
+        std::erase(places, std::string{});
+        if (std::any_of(places.begin(), places.end(), has_credentials))
+            return permanent("pip's configuration names an index with credentials in its URL");
+        if (!places.empty())
+            environment[variable->second.name] = join(places, variable->second.separator);
     }
     return environment;
 }
