@@ -24,6 +24,7 @@ constexpr const char* state_key = "state";
 void GuestAttributeSchedule::offer(const Status& status) {
     wanted_[report_key] = write_json(to_report(status));
     wanted_[summary_key] = printable(status.summary, longest_summary);
+    settled_ = status.state != MachineState::starting && status.state != MachineState::provisioning;
     std::string state{name_of(status.state)};
     if (wanted_[state_key] == state)
         return;
@@ -43,22 +44,37 @@ bool GuestAttributeSchedule::differs(const std::string& key) const {
     return told == told_.end() || told->second != wanted->second;
 }
 
-std::optional<std::string> GuestAttributeSchedule::key_due() const {
+std::size_t GuestAttributeSchedule::room(Monotonic now) const {
+    const auto recent = std::count_if(
+        writes_.begin(), writes_.end(), [&](Monotonic write) { return write + window >= now; });
+    return writes_a_minute - static_cast<std::size_t>(recent);
+}
+
+std::optional<std::string> GuestAttributeSchedule::key_due(Monotonic now) const {
     const bool state_is_new = differs(state_key);
-    for (const char* const key : {report_key, summary_key})
-        if (differs(key) && !(state_is_new && told_of_state_.contains(key)))
-            return key;
+    const auto due = [&](const char* key) {
+        return differs(key) && !(state_is_new && told_of_state_.contains(key));
+    };
+    if (due(report_key))
+        return report_key;
+    if (due(summary_key) && (!state_is_new || (settled_ && room(now) >= 2)))
+        return summary_key;
     return state_is_new ? std::optional<std::string>{state_key} : std::nullopt;
 }
 
 std::optional<Monotonic> GuestAttributeSchedule::wake(Monotonic now) const {
-    if ((disabled_ && !may_try_) || !key_due())
+    const auto key = key_due(now);
+    if ((disabled_ && !may_try_) || !key)
         return std::nullopt;
     Monotonic due = std::max(now, not_before_.value_or(now));
     if (!writes_.empty())
         due = std::max(due, writes_.back() + gap);
-    const std::size_t budget =
-        differs(state_key) ? writes_a_minute : writes_a_minute - kept_for_a_state;
+    std::size_t budget = writes_a_minute;
+    if (!differs(state_key))
+        budget -= kept_for_a_state;
+    // The report says the same; while steps go by, the next states need the room.
+    if (!differs(state_key) && *key == summary_key && !settled_)
+        budget = 1;
     // A write at the very end of a window is still in it.
     if (writes_.size() >= budget)
         due = std::max(due, writes_[writes_.size() - budget] + window + 1ms);
@@ -69,7 +85,7 @@ std::optional<GuestAttributeSchedule::Put> GuestAttributeSchedule::next(Monotoni
     const auto due = wake(now);
     if (!due || *due > now)
         return std::nullopt;
-    const auto key = key_due();
+    const auto key = key_due(now);
     return Put{*key, wanted_.at(*key), round_};
 }
 

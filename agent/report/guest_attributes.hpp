@@ -18,9 +18,11 @@
 namespace agent {
 
 // Decides which PUT is due when; pure. Intermediate reports are coalesced: only the newest is kept.
-// The newest state is always delivered in the end, after one report and one summary that know of
-// it, however often those change meanwhile. A state change may use the whole budget; a mere change
-// of report or summary leaves room for the three writes of the next state change.
+// The newest state is always delivered in the end, after one report that knows of it, however often
+// that changes meanwhile. The summary comes between them when the machine has settled and there is
+// room for it, else when there is room: a boot's starting, provisioning and ready are six writes, and
+// a `ready` that waits for a minute's end would be a minute lost to whoever waits for it. A state
+// change may use the whole budget; mere progress leaves room for the two writes of the next one.
 class GuestAttributeSchedule {
 public:
     struct Put {
@@ -29,7 +31,7 @@ public:
         unsigned round = 0; // which of the offered states it knows of
     };
     static constexpr unsigned writes_a_minute = 6;
-    static constexpr unsigned kept_for_a_state = 3;
+    static constexpr unsigned kept_for_a_state = 2;
     static constexpr std::chrono::milliseconds gap{500}; // between two writes, below Google's burst
 
     // The newest status to be told. Another state than that of the last offer ends the waiting
@@ -47,13 +49,15 @@ public:
 
 private:
     [[nodiscard]] bool differs(const std::string& key) const;
-    [[nodiscard]] std::optional<std::string> key_due() const;
+    [[nodiscard]] std::optional<std::string> key_due(Monotonic now) const;
+    [[nodiscard]] std::size_t room(Monotonic now) const; // writes left in this minute
 
     std::map<std::string, std::string> wanted_;
     std::map<std::string, std::string> told_;
     std::set<std::string> told_of_state_; // written since the newest state was offered
     std::deque<Monotonic> writes_;        // of the last minute, whatever came of them
     std::optional<Monotonic> not_before_;
+    bool settled_ = false;                // the newest state is one to stay in
     unsigned round_ = 0; // counts the offers of another state
     unsigned failures_ = 0;
     bool disabled_ = false;
