@@ -40,15 +40,8 @@ struct Answer {
     std::string text;
 };
 
-using Invocation = std::variant<Run,
-                                Status,
-                                Check,
-                                Password,
-                                Jupyter,
-                                Front,
-                                ProbeWorker,
-                                EnvironmentWorker,
-                                Answer>;
+using Invocation = std::
+    variant<Run, Status, Check, Password, Jupyter, Front, ProbeWorker, EnvironmentWorker, Answer>;
 
 [[nodiscard]] Invocation parse(int argc, const char* const* argv);
 

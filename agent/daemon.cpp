@@ -70,10 +70,10 @@ std::optional<Problem> first_problem(const std::vector<StepProgress>& progress) 
                 return Problem{step.id,
                                std::string{name_of(step.error->kind)},
                                step.error->message,
-                               step.error->next.empty() ? "see `agent status` and " +
-                                                              std::string{layout::log_directory} +
-                                                              "/" + step.id + ".log"
-                                                        : step.error->next};
+                               step.error->next.empty()
+                                   ? "see `agent status` and " +
+                                         std::string{layout::log_directory} + "/" + step.id + ".log"
+                                   : step.error->next};
     return std::nullopt;
 }
 
@@ -95,7 +95,7 @@ MachineState overall_state(const std::vector<StepProgress>& progress) {
 }
 
 std::string summarise(const Status& status) {
-    const std::string state{name_of(status.state)};
+    std::string state{name_of(status.state)};
     if (status.state == MachineState::ready)
         return "ready at " + status.url;
     if (status.problem) {
@@ -119,8 +119,7 @@ std::string summarise(const Status& status) {
 }
 
 Daemon::Daemon(World world)
-    : world_{std::move(world)},
-      ports_{world_.root, world_.accounts, world_.services, world_.clock},
+    : world_{std::move(world)}, ports_{world_.root, world_.accounts, world_.services, world_.clock},
       status_file_{world_.root}, step_log_{world_.root, world_.clock},
       guest_attributes_{world_.metadata, world_.clock}, wake_{world_.io} {}
 
@@ -133,7 +132,7 @@ asio::awaitable<void> Daemon::run() {
     std::exception_ptr failure;
     unsigned running = 2;
     asio::steady_timer ended{world_.io, asio::steady_timer::time_point::max()};
-    const auto on_end = [&](std::exception_ptr thrown) {
+    const auto on_end = [&](const std::exception_ptr& thrown) {
         --running;
         try {
             if (thrown)
@@ -174,8 +173,8 @@ asio::awaitable<void> Daemon::live() {
     }
 }
 
-// Returns with facts_, or without them when a configuration lies on the disk and the metadata server
-// has had its time.
+// Returns with facts_, or without them when a configuration lies on the disk and the metadata
+// server has had its time.
 asio::awaitable<void> Daemon::learn_facts() {
     const auto patience_ends = world_.clock.now() + metadata_patience;
     bool said = false;
@@ -232,7 +231,9 @@ Result<std::vector<ConfigSource>> Daemon::sources() const {
 asio::awaitable<void> Daemon::accept_settings() {
     const auto found = sources();
     if (!found) {
-        fail({"", std::string{name_of(ErrorKind::misconfigured)}, found.error().message,
+        fail({"",
+              std::string{name_of(ErrorKind::misconfigured)},
+              found.error().message,
               found.error().next});
         co_return;
     }
@@ -242,7 +243,9 @@ asio::awaitable<void> Daemon::accept_settings() {
             log::error(diagnostic.source + ":" + std::to_string(diagnostic.position.line) + ":" +
                        std::to_string(diagnostic.position.column) + ": " + diagnostic.message +
                        (diagnostic.hint.empty() ? "" : " (" + diagnostic.hint + ")"));
-        fail({"", std::string{name_of(ErrorKind::misconfigured)}, agent::summarise(*errors),
+        fail({"",
+              std::string{name_of(ErrorKind::misconfigured)},
+              agent::summarise(*errors),
               errors->diagnostics.front().hint.empty()
                   ? "correct it; `agent check FILE` shows every error"
                   : errors->diagnostics.front().hint});
@@ -261,8 +264,7 @@ std::string Daemon::basis() const {
     std::string text = settings_->sha256;
     if (facts_)
         text += " " + facts_->instance_id + " " + facts_->name + " " + facts_->hostname + " " +
-                join(facts_->internal_addresses, ",") + " " +
-                join(facts_->external_addresses, ",");
+                join(facts_->internal_addresses, ",") + " " + join(facts_->external_addresses, ",");
     return text;
 }
 
@@ -272,7 +274,9 @@ asio::awaitable<void> Daemon::converge() {
     enter(MachineState::provisioning);
     auto ledger = Ledger::open(world_.root);
     if (!ledger) {
-        fail({"", std::string{name_of(ledger.error().kind)}, ledger.error().message,
+        fail({"",
+              std::string{name_of(ledger.error().kind)},
+              ledger.error().message,
               ledger.error().next});
         co_return;
     }
@@ -291,7 +295,9 @@ asio::awaitable<void> Daemon::converge() {
                   make_steps(*settings_, facts_ ? &*facts_ : nullptr, ports_)};
     const auto progress = co_await engine.converge();
     if (!progress) {
-        fail({"", std::string{name_of(progress.error().kind)}, progress.error().message,
+        fail({"",
+              std::string{name_of(progress.error().kind)},
+              progress.error().message,
               "please report it"});
         co_return;
     }
@@ -302,12 +308,12 @@ asio::awaitable<void> Daemon::converge() {
 
 void Daemon::take_progress(const std::vector<StepProgress>& progress) {
     for (std::size_t i = 0; i < progress.size(); ++i) {
-        const bool news = i >= status_.steps.size() ||
-                          status_.steps[i].state != name_of(progress[i].state);
+        const bool news =
+            i >= status_.steps.size() || status_.steps[i].state != name_of(progress[i].state);
         if (!news || progress[i].state == StepState::pending)
             continue;
         const std::string text = progress[i].id + ": " + std::string{name_of(progress[i].state)} +
-                                 (progress[i].error ? ": " + progress[i].error->message
+                                 (progress[i].error            ? ": " + progress[i].error->message
                                   : progress[i].reason.empty() ? ""
                                                                : " (" + progress[i].reason + ")");
         if (progress[i].state == StepState::failed)
@@ -391,15 +397,15 @@ asio::awaitable<void> Daemon::look_after_jupyter() {
     }
 }
 
-// Runs beside everything else; tells live() when the instance's attributes are others than those read.
+// Runs beside everything else; tells live() when the instance's attributes are others than those
+// read.
 asio::awaitable<void> Daemon::follow_attributes() {
     std::string etag;
     for (unsigned failures = 0;;) {
         throw_if_stopped(world_.stop);
         auto now = co_await world_.metadata.wait_for_attributes(etag);
         if (!now) {
-            co_await world_.clock.sleep(
-                metadata_backoff.delay(++failures, world_.clock.random()));
+            co_await world_.clock.sleep(metadata_backoff.delay(++failures, world_.clock.random()));
             continue;
         }
         failures = 0;

@@ -1,5 +1,6 @@
-// Owns the life of the process behind agent.service: learn → converge → watch, and the last word when
-// it is asked to stop. Composes what the rooms give; decides nothing that a step or a policy decides.
+// Owns the life of the process behind agent.service: learn → converge → watch, and the last word
+// when it is asked to stop. Composes what the rooms give; decides nothing that a step or a policy
+// decides.
 #pragma once
 
 #include "agent/base/files.hpp"
@@ -47,7 +48,8 @@ public:
     };
 
     explicit Daemon(World world);
-    // Until the process is asked to stop; then has said `stopping` everywhere. Never throws Stopped.
+    // Until the process is asked to stop; then has said `stopping` everywhere. Never throws
+    // Stopped.
     boost::asio::awaitable<void> run();
 
 private:

@@ -39,9 +39,13 @@ int explain(const Error& error) {
     return 1;
 }
 
-int exit_status(const Result<int>& outcome) { return outcome ? *outcome : explain(outcome.error()); }
+int exit_status(const Result<int>& outcome) {
+    return outcome ? *outcome : explain(outcome.error());
+}
 
-bool colours_wanted(int fd) { return ::isatty(fd) == 1 && std::getenv("NO_COLOR") == nullptr; }
+bool colours_wanted(int fd) {
+    return ::isatty(fd) == 1 && std::getenv("NO_COLOR") == nullptr;
+}
 
 struct Execute {
     int operator()(const command_line::Run&) const { return exit_status(run_main()); }

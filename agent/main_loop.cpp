@@ -18,7 +18,7 @@ int run_main_loop(boost::asio::io_context& io,
     });
     std::exception_ptr failure;
     int result = 1;
-    boost::asio::co_spawn(io, std::move(life), [&](std::exception_ptr thrown, int value) {
+    boost::asio::co_spawn(io, std::move(life), [&](const std::exception_ptr& thrown, int value) {
         failure = thrown;
         result = value;
         signals.cancel();

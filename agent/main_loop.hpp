@@ -1,5 +1,5 @@
-// Owns how a process of ours lives: one coroutine on one io_context, until it ends; SIGTERM and SIGINT
-// ask it to stop.
+// Owns how a process of ours lives: one coroutine on one io_context, until it ends; SIGTERM and
+// SIGINT ask it to stop.
 #pragma once
 
 #include <boost/asio/awaitable.hpp>

@@ -1,5 +1,6 @@
-// Owns the configuration: sources → one validated Settings, and the diagnostics when they are wrong.
-// The only place with defaults. Precedence: defaults < first source < … < last source, key by key.
+// Owns the configuration: sources → one validated Settings, and the diagnostics when they are
+// wrong. The only place with defaults. Precedence: defaults < first source < … < last source, key
+// by key.
 #pragma once
 
 #include "agent/base/document.hpp"
@@ -28,17 +29,20 @@ struct Settings {
     struct Python {
         PythonKind kind = PythonKind::venv;
         std::filesystem::path prefix = "/opt/jupyter";
-        std::vector<std::string> packages; // PEP 508 names with extras and versions; no options, no URLs
-        std::string index_url;             // empty: as pip is configured on the machine
+        std::vector<std::string>
+            packages;          // PEP 508 names with extras and versions; no options, no URLs
+        std::string index_url; // empty: as pip is configured on the machine
     } python;
     struct Jupyter {
         JupyterInterface interface = JupyterInterface::lab;
-        std::filesystem::path directory; // absolute, or relative to the user's home; empty: the home
+        std::filesystem::path
+            directory; // absolute, or relative to the user's home; empty: the home
         std::uint16_t port = 8888;
         std::string password_hash; // empty: the front listens on 127.0.0.1 only
     } jupyter;
     struct Tls {
-        std::vector<std::string> names; // DNS names or addresses beside those that the VM knows of itself
+        std::vector<std::string>
+            names; // DNS names or addresses beside those that the VM knows of itself
     } tls;
     struct Report {
         bool guest_attributes = true;
@@ -53,14 +57,14 @@ struct ConfigSource {
 };
 
 struct Diagnostic {
-    std::string source;  // ConfigSource::name
-    Position position;   // where the caret stands; {0,0}: the source as a whole
+    std::string source;    // ConfigSource::name
+    Position position;     // where the caret stands; {0,0}: the source as a whole
     std::size_t width = 1; // characters under the caret
-    std::string code;    // "E1204": stable
-    std::string key;     // dotted path, may be empty
-    std::string message; // found and expected, never a secret value
-    std::string label;   // short, beside the caret
-    std::string hint;    // what to write instead; may be empty
+    std::string code;      // "E1204": stable
+    std::string key;       // dotted path, may be empty
+    std::string message;   // found and expected, never a secret value
+    std::string label;     // short, beside the caret
+    std::string hint;      // what to write instead; may be empty
 };
 
 struct ConfigErrors {
@@ -80,11 +84,10 @@ render(const Diagnostic& diagnostic, std::span<const ConfigSource> sources, Colo
 // One sentence for status and the journal: the first error at source:line:col, and how many more.
 [[nodiscard]] std::string summarise(const ConfigErrors& errors);
 
-// Refuses what is no private regular file: a directory, a FIFO, larger than 256 KiB; for the machine's
-// own files (not for `agent check`) also what others than root may write.
+// Refuses what is no private regular file: a directory, a FIFO, larger than 256 KiB; for the
+// machine's own files (not for `agent check`) also what others than root may write.
 enum class Trust { machine_file, any_file };
-[[nodiscard]] Result<ConfigSource> load_config_file(const std::filesystem::path& path,
-                                                    std::string shown_name,
-                                                    Trust trust);
+[[nodiscard]] Result<ConfigSource>
+load_config_file(const std::filesystem::path& path, std::string shown_name, Trust trust);
 
 } // namespace agent

@@ -2,6 +2,8 @@
 
 namespace agent {
 
-const char* version() { return AGENT_VERSION; }
+const char* version() {
+    return AGENT_VERSION;
+}
 
 } // namespace agent

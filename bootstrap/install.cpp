@@ -31,7 +31,9 @@ constexpr const char* enabled_units[] = {
     "agent.service", layout::front_socket_unit, layout::jupyter_unit};
 constexpr const char* sysusers_file = "/usr/local/lib/sysusers.d/agent.conf";
 
+// The assembler made one object of what are two symbols here.
 std::string_view between(const char* begin, const char* end) {
+    // NOLINTNEXTLINE(clang-analyzer-security.PointerSub)
     return {begin, static_cast<std::size_t>(end - begin)};
 }
 
@@ -72,8 +74,8 @@ boost::asio::awaitable<Result<void>> require_systemd(CommandRunner& commands) {
         co_return misconfigured("this machine does not run systemd",
                                 "use a Debian 11, 12 or 13 or an Ubuntu 22.04 or 24.04 image");
     if (version < oldest_systemd)
-        co_return misconfigured("this machine's systemd is " + std::to_string(version) + ", needed is " +
-                                    std::to_string(oldest_systemd) + " or newer",
+        co_return misconfigured("this machine's systemd is " + std::to_string(version) +
+                                    ", needed is " + std::to_string(oldest_systemd) + " or newer",
                                 "use a Debian 11, 12 or 13 or an Ubuntu 22.04 or 24.04 image");
     co_return Result<void>{};
 }
@@ -86,7 +88,7 @@ struct Placed {
 
 // Compared in place: the agent is larger than what read_file() takes for state.
 bool is_in_place(const std::filesystem::path& path, const PayloadFile& file) {
-    struct stat status {};
+    struct stat status{};
     if (::lstat(path.c_str(), &status) != 0)
         return false;
     if (file.replace == Replace::never)
@@ -107,7 +109,8 @@ Result<Placed> place_files(const Root& root, const std::function<void(std::strin
         if (!std::filesystem::exists(path.parent_path(), failure))
             if (auto made = ensure_directory(path.parent_path(), {.mode = 0755}); !made)
                 return made.error();
-        if (auto written = durable_write(path, file.content, {.mode = file.mode, .owner = 0, .group = 0});
+        if (auto written =
+                durable_write(path, file.content, {.mode = file.mode, .owner = 0, .group = 0});
             !written)
             return context(written.error(), "installing");
         tell(std::string{"installed "} + file.path);

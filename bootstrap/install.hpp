@@ -1,5 +1,5 @@
-// Owns the installation: puts the payload into place, enables and starts it. Safe to repeat: what is
-// there already is not touched.
+// Owns the installation: puts the payload into place, enables and starts it. Safe to repeat: what
+// is there already is not touched.
 #pragma once
 
 #include "agent/base/error.hpp"
@@ -16,7 +16,8 @@ namespace agent {
 // Older ones lack LoadCredential= (systemd 247: Debian 11, Ubuntu 22.04).
 inline constexpr unsigned oldest_systemd = 247;
 
-// Tells each thing done in one line. Misconfigured when this machine has no systemd that is new enough.
+// Tells each thing done in one line. Misconfigured when this machine has no systemd that is new
+// enough.
 [[nodiscard]] boost::asio::awaitable<Result<void>>
 install(CommandRunner& commands, Root root, std::function<void(std::string_view)> tell);
 

@@ -34,7 +34,9 @@ agent is started. As a startup script on GCE it needs no argument.
 
 enum class Wait { until_settled, no };
 
-void tell(std::string_view line) { std::cout << "agent: " << line << std::endl; }
+void tell(std::string_view line) {
+    std::cout << "agent: " << line << std::endl;
+}
 
 int explain(const Error& error) {
     std::cerr << "bootstrap: " << error.message << "\n";

@@ -27,9 +27,10 @@ private:
 
 // Tells until the machine has settled; the exit status that `agent status` would give: 0 ready,
 // 1 failed, 2 degraded, 3 when it has not settled within `longest`.
-[[nodiscard]] boost::asio::awaitable<int> relay_until_settled(Root root,
-                                                              Clock& clock,
-                                                              std::chrono::milliseconds longest,
-                                                              std::function<void(std::string_view)> tell);
+[[nodiscard]] boost::asio::awaitable<int>
+relay_until_settled(Root root,
+                    Clock& clock,
+                    std::chrono::milliseconds longest,
+                    std::function<void(std::string_view)> tell);
 
 } // namespace agent

@@ -81,8 +81,7 @@ Result<void> copy_bytes(int from_fd,
         if (total > limit)
             return permanent("copying " + from.string() + ": larger than " + std::to_string(limit) +
                              " bytes");
-        if (auto written =
-                write_all(to_fd, {buffer.data(), static_cast<std::size_t>(count)}, to);
+        if (auto written = write_all(to_fd, {buffer.data(), static_cast<std::size_t>(count)}, to);
             !written)
             return written;
     }
@@ -127,7 +126,7 @@ Result<std::optional<std::string>> read_file(const std::filesystem::path& path, 
         return permanent("reading " + path.string() + ": it is a symbolic link");
     if (!fd)
         return file_error("reading", path, errno);
-    struct stat status {};
+    struct stat status{};
     if (::fstat(fd.get(), &status) != 0)
         return file_error("reading", path, errno);
     if (!S_ISREG(status.st_mode))
@@ -144,13 +143,13 @@ Result<std::optional<std::string>> read_file(const std::filesystem::path& path, 
             return std::optional{std::move(content)};
         content.append(buffer, static_cast<std::size_t>(count));
         if (content.size() > limit)
-            return permanent("reading " + path.string() + ": larger than " +
-                             std::to_string(limit) + " bytes");
+            return permanent("reading " + path.string() + ": larger than " + std::to_string(limit) +
+                             " bytes");
     }
 }
 
 Result<void> ensure_directory(const std::filesystem::path& path, FileMode mode) {
-    struct stat status {};
+    struct stat status{};
     if (::lstat(path.c_str(), &status) != 0) {
         if (errno != ENOENT)
             return file_error("looking at", path, errno);
@@ -178,7 +177,7 @@ Result<void> ensure_directory(const std::filesystem::path& path, FileMode mode) 
 }
 
 bool file_is(const std::filesystem::path& path, std::string_view content, const FileMode& mode) {
-    struct stat status {};
+    struct stat status{};
     if (::lstat(path.c_str(), &status) != 0 || !S_ISREG(status.st_mode))
         return false;
     if ((status.st_mode & permission_bits) != mode.mode || !has_owner(status, mode))
@@ -198,13 +197,14 @@ Result<void> copy_untrusted(const std::filesystem::path& from,
                             const std::filesystem::path& to,
                             std::size_t limit) {
     const UniqueFd source{::open(from.c_str(), O_RDONLY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC)};
-    struct stat status {};
+    struct stat status{};
     if (!source || ::fstat(source.get(), &status) != 0)
         return file_error("reading", from, errno);
     if (!S_ISREG(status.st_mode))
         return permanent("reading " + from.string() + ": not a regular file");
     ::unlink(to.c_str());
-    const UniqueFd target{::open(to.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600)};
+    const UniqueFd target{
+        ::open(to.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600)};
     if (!target)
         return file_error("creating", to, errno);
     auto copied = copy_bytes(source.get(), target.get(), from, to, limit);

@@ -36,15 +36,15 @@ enum class Durability {
 };
 
 // Whole-file atomic replacement: a temporary file created 0600 in the same directory, given owner
-// and mode, written, fsync, rename, fsync of the directory. On failure the old file is untouched and
-// the temporary file is gone. A failed fsync is a failed write and is not retried.
+// and mode, written, fsync, rename, fsync of the directory. On failure the old file is untouched
+// and the temporary file is gone. A failed fsync is a failed write and is not retried.
 [[nodiscard]] Result<void> durable_write(const std::filesystem::path& path,
                                          std::string_view content,
                                          FileMode mode = {},
                                          Durability durability = Durability::durable);
 
-// nullopt when there is none. Refuses what is no regular file and what is larger than `limit`, never
-// blocks on a FIFO, never follows a symbolic link in the last component.
+// nullopt when there is none. Refuses what is no regular file and what is larger than `limit`,
+// never blocks on a FIFO, never follows a symbolic link in the last component.
 [[nodiscard]] Result<std::optional<std::string>> read_file(const std::filesystem::path& path,
                                                            std::size_t limit = 1 << 20);
 
@@ -52,16 +52,16 @@ enum class Durability {
 // they differ. Refuses a symbolic link.
 [[nodiscard]] Result<void> ensure_directory(const std::filesystem::path& path, FileMode mode);
 
-// Whether path is a regular file (no link) with this content, owner, group and mode: a step's check.
-[[nodiscard]] bool file_is(const std::filesystem::path& path,
-                           std::string_view content,
-                           const FileMode& mode);
+// Whether path is a regular file (no link) with this content, owner, group and mode: a step's
+// check.
+[[nodiscard]] bool
+file_is(const std::filesystem::path& path, std::string_view content, const FileMode& mode);
 
 // Makes what another program wrote there durable.
 [[nodiscard]] Result<void> sync_file(const std::filesystem::path& path);
 
-// Copies a regular file of at most `limit` bytes that somebody else may own and change meanwhile; the
-// copy is made 0600 and durable, and gone when it failed. Refuses links, FIFOs and devices.
+// Copies a regular file of at most `limit` bytes that somebody else may own and change meanwhile;
+// the copy is made 0600 and durable, and gone when it failed. Refuses links, FIFOs and devices.
 [[nodiscard]] Result<void> copy_untrusted(const std::filesystem::path& from,
                                           const std::filesystem::path& to,
                                           std::size_t limit);

@@ -23,9 +23,17 @@ void write_line(int priority, std::string_view text) {
 
 } // namespace
 
-void error(std::string_view text) { write_line(3, text); }
-void warning(std::string_view text) { write_line(4, text); }
-void notice(std::string_view text) { write_line(5, text); }
-void info(std::string_view text) { write_line(6, text); }
+void error(std::string_view text) {
+    write_line(3, text);
+}
+void warning(std::string_view text) {
+    write_line(4, text);
+}
+void notice(std::string_view text) {
+    write_line(5, text);
+}
+void info(std::string_view text) {
+    write_line(6, text);
+}
 
 } // namespace agent::log

@@ -1,5 +1,6 @@
-// Owns the journal lines: one line a call on standard error, with systemd's <N> priority prefix when
-// systemd reads it (JOURNAL_STREAM is set). Never a secret; foreign text goes through printable().
+// Owns the journal lines: one line a call on standard error, with systemd's <N> priority prefix
+// when systemd reads it (JOURNAL_STREAM is set). Never a secret; foreign text goes through
+// printable().
 #pragma once
 
 #include <string_view>

@@ -22,7 +22,8 @@ namespace agent {
 [[nodiscard]] std::vector<std::string> last_lines(std::string_view text, std::size_t count);
 
 // The nearest of `candidates` within edit distance 2, or empty.
-[[nodiscard]] std::string nearest(std::string_view word, std::span<const std::string_view> candidates);
+[[nodiscard]] std::string nearest(std::string_view word,
+                                  std::span<const std::string_view> candidates);
 
 [[nodiscard]] std::string hex(std::span<const unsigned char> bytes);
 

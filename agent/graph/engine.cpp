@@ -93,7 +93,9 @@ Engine::Engine(World world, std::vector<Step> steps)
 
 Engine::~Engine() = default;
 
-void Engine::changed() { world_.on_change(progress_); }
+void Engine::changed() {
+    world_.on_change(progress_);
+}
 
 asio::awaitable<Result<std::vector<StepProgress>>> Engine::converge() {
     std::vector<StepTraits> traits;
@@ -113,7 +115,7 @@ asio::awaitable<Result<std::vector<StepProgress>>> Engine::converge() {
                 ++running;
                 asio::co_spawn(world_.io,
                                drive(index),
-                               [&, index](std::exception_ptr failure, StepState state) {
+                               [&, index](const std::exception_ptr& failure, StepState state) {
                                    --running;
                                    if (failure)
                                        unwinding = failure;
@@ -250,7 +252,8 @@ Result<void> Engine::record_success(std::size_t index) {
     LedgerEntry entry;
     entry.fingerprint = step.guarantee->fingerprint();
     // An id that could not be read never replaces one that was.
-    entry.instance_id = world_.instance_id.empty() && known ? known->instance_id : world_.instance_id;
+    entry.instance_id =
+        world_.instance_id.empty() && known ? known->instance_id : world_.instance_id;
     entry.outcome = "done";
     return world_.ledger.record(step.traits.id, std::move(entry));
 }

@@ -1,6 +1,6 @@
-// Owns the drive: runs every step whose needs are met, concurrently, checks before and after, retries
-// what is transient, records in the ledger, tells each change. Decides nothing about which step may
-// run (Plan) or how long to wait (Backoff).
+// Owns the drive: runs every step whose needs are met, concurrently, checks before and after,
+// retries what is transient, records in the ledger, tells each change. Decides nothing about which
+// step may run (Plan) or how long to wait (Backoff).
 #pragma once
 
 #include "agent/graph/ledger.hpp"

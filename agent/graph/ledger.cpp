@@ -21,8 +21,8 @@ Result<LedgerEntry> parse(std::string_view text) {
     if (!version || !version->as_integer())
         return permanent("no version");
     if (*version->as_integer() != Ledger::version)
-        return permanent("version " + std::to_string(*version->as_integer()) + ", this agent knows " +
-                         std::to_string(Ledger::version));
+        return permanent("version " + std::to_string(*version->as_integer()) +
+                         ", this agent knows " + std::to_string(Ledger::version));
     LedgerEntry entry;
     entry.fingerprint = value->string_or("fingerprint", "");
     entry.instance_id = value->string_or("instance_id", "");

@@ -1,6 +1,7 @@
 // Owns what was done: one small durable file a step, /var/lib/agent/ledger/ID.json.
-// Reality is the truth, the ledger a hint: it gives the fingerprint of the last success, the attempts
-// (written before apply) and the last error. What cannot be read is set aside, never overwritten.
+// Reality is the truth, the ledger a hint: it gives the fingerprint of the last success, the
+// attempts (written before apply) and the last error. What cannot be read is set aside, never
+// overwritten.
 #pragma once
 
 #include "agent/base/error.hpp"
@@ -26,8 +27,8 @@ class Ledger {
 public:
     static constexpr int version = 1;
 
-    // Reads every entry. A corrupt, truncated or newer file is renamed to ID.json.set-aside-N and told
-    // in `notes`; its step counts as never done.
+    // Reads every entry. A corrupt, truncated or newer file is renamed to ID.json.set-aside-N and
+    // told in `notes`; its step counts as never done.
     [[nodiscard]] static Result<Ledger> open(const Root& root);
 
     [[nodiscard]] const std::vector<std::string>& notes() const { return notes_; }

@@ -1,4 +1,5 @@
-// Owns the vocabulary of a step: one state of the VM that we guarantee. Knows steps, not which steps.
+// Owns the vocabulary of a step: one state of the VM that we guarantee. Knows steps, not which
+// steps.
 #pragma once
 
 #include "agent/base/error.hpp"
@@ -18,7 +19,8 @@ namespace agent {
 // What a new VM born from an image of this disk must redo.
 enum class Scope {
     image,    // survives: packages
-    instance, // redone when instance/id is known and is not the one in the ledger: keys, certificate
+    instance, // redone when instance/id is known and is not the one in the ledger: keys,
+              // certificate
     boot,     // of each boot: running units
 };
 
@@ -29,16 +31,17 @@ struct StepTraits {
     std::vector<std::string> needs;
     Scope scope = Scope::image;
     Importance importance = Importance::required;
-    std::chrono::seconds deadline{600}; // for everything it does in one run, waits and retries included
-    unsigned attempts = 5;              // of apply(), when its failures are transient
+    std::chrono::seconds deadline{
+        600};              // for everything it does in one run, waits and retries included
+    unsigned attempts = 5; // of apply(), when its failures are transient
 };
 
 // What a step may do to the world, and what it is told of its past.
 class StepContext {
 public:
     virtual ~StepContext() = default;
-    // As CommandRunner::run, with the step's remaining time as the longest deadline; without an on_line
-    // of its own the command's output goes to the step's log.
+    // As CommandRunner::run, with the step's remaining time as the longest deadline; without an
+    // on_line of its own the command's output goes to the step's log.
     virtual boost::asio::awaitable<Result<CommandOutcome>> run(Command command) = 0;
     // A line for the step's log alone.
     virtual void log(std::string_view line) = 0;
@@ -46,7 +49,8 @@ public:
     virtual void progress(std::string_view phrase) = 0;
     // The inputs of the last success, when the ledger knows one.
     [[nodiscard]] virtual std::optional<std::string> last_fingerprint() const = 0;
-    // The disk was last provisioned on another instance: what is of the instance is to be made anew.
+    // The disk was last provisioned on another instance: what is of the instance is to be made
+    // anew.
     [[nodiscard]] virtual bool on_new_instance() const = 0;
 };
 
@@ -58,7 +62,8 @@ struct StepCheck {
     static StepCheck due(std::string why) { return {false, std::move(why)}; }
 };
 
-// The state itself: how to see it, how to make it. A failing check() is an Error; "not so" is no failure.
+// The state itself: how to see it, how to make it. A failing check() is an Error; "not so" is no
+// failure.
 class Guarantee {
 public:
     virtual ~Guarantee() = default;

@@ -83,12 +83,11 @@ private:
     [[nodiscard]] bool set_up() const {
         sigset_t none;
         sigemptyset(&none);
-        const struct rlimit no_core {
-            0, 0
-        };
+        const struct rlimit no_core{0, 0};
         be_ordinary_to_the_oom_killer();
         if (::setpgid(0, 0) != 0 || ::prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 ||
-            ::signal(SIGPIPE, SIG_DFL) == SIG_ERR || ::sigprocmask(SIG_SETMASK, &none, nullptr) != 0 ||
+            ::signal(SIGPIPE, SIG_DFL) == SIG_ERR ||
+            ::sigprocmask(SIG_SETMASK, &none, nullptr) != 0 ||
             ::setrlimit(RLIMIT_CORE, &no_core) != 0)
             return false;
         for (const auto& [from, to] : {std::pair{in, 0}, std::pair{out, 1}, std::pair{err, 2}})
@@ -99,11 +98,12 @@ private:
         return ::chdir(directory->c_str()) == 0;
     }
 
-    // agent.service's low score is the daemon's own; a pip that takes all memory must not inherit it.
+    // agent.service's low score is the daemon's own; a pip that takes all memory must not inherit
+    // it.
     static void be_ordinary_to_the_oom_killer() {
         const UniqueFd fd{::open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC)};
-        if (fd)
-            [[maybe_unused]] const auto written = ::write(fd.get(), "0", 1);
+        if (fd) [[maybe_unused]]
+            const auto written = ::write(fd.get(), "0", 1);
     }
 
     static bool become(const Account& account) {
@@ -118,9 +118,9 @@ private:
 
 using Process = process::basic_process<asio::io_context::executor_type>;
 
-// Reaps without ever blocking; true once it has. Boost.Process 1.81's own async_wait trusts one event of
-// the reactor and then blocks in waitpid: Asio delivers a stale one when a descriptor's state is reused
-// in the round in which another descriptor was closed.
+// Reaps without ever blocking; true once it has. Boost.Process 1.81's own async_wait trusts one
+// event of the reactor and then blocks in waitpid: Asio delivers a stale one when a descriptor's
+// state is reused in the round in which another descriptor was closed.
 bool reaped(Process& child) {
     const pid_t pid = child.id();
     error_code failure;
@@ -207,8 +207,8 @@ private:
 
 // What the coroutines of one command share; it outlives whichever of them ends last.
 struct Running {
-    Running(asio::io_context& io, Command command_, Process child_)
-        : command{std::move(command_)}, child{std::move(child_)}, input{io}, output{io}, errors{io},
+    Running(asio::io_context& io, Command wanted, Process started)
+        : command{std::move(wanted)}, child{std::move(started)}, input{io}, output{io}, errors{io},
           changed{io, asio::steady_timer::time_point::max()} {}
 
     Command command;
@@ -295,9 +295,27 @@ asio::awaitable<void> end_politely(Running& running) {
         co_await wait_for_change(running, asio::steady_timer::time_point::max());
 }
 
+// Whoever still holds the output open after the child's end is not waited for for ever.
+asio::awaitable<void> drain(Running& running) {
+    const auto until = asio::steady_timer::clock_type::now() + drain_time;
+    Woken woken = Woken::by_change;
+    while (running.open_pipes > 0 && woken == Woken::by_change)
+        woken = co_await wait_for_change(running, until);
+}
+
+// Returns once nobody reads any more: on_line is not called after run() has ended.
+asio::awaitable<void> close_pipes(Running& running) {
+    error_code ignored;
+    running.input.close(ignored);
+    running.output.close(ignored);
+    running.errors.close(ignored);
+    while (running.open_pipes > 0)
+        co_await wait_for_change(running, asio::steady_timer::time_point::max());
+}
+
 void fill_environment(Command& command) {
-    command.environment.try_emplace(
-        "PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+    command.environment.try_emplace("PATH",
+                                    "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
     command.environment.try_emplace("LANG", "C.UTF-8");
     if (command.as) {
         command.environment.try_emplace("HOME", command.as->home.string());
@@ -347,7 +365,7 @@ void spawn_part(asio::io_context& io,
                 const RunningPointer& running,
                 asio::awaitable<void> part,
                 OnEnd on_end) {
-    asio::co_spawn(io, std::move(part), [running, on_end](std::exception_ptr failure) {
+    asio::co_spawn(io, std::move(part), [running, on_end](const std::exception_ptr& failure) {
         if (failure)
             running->failure = failure;
         on_end(*running);
@@ -357,8 +375,9 @@ void spawn_part(asio::io_context& io,
 
 class PosixChild : public Child {
 public:
-    PosixChild(asio::io_context& io, Process process) : state_{std::make_shared<State>(io, std::move(process))} {
-        asio::co_spawn(io, reap(io, state_), [state = state_](std::exception_ptr) {
+    PosixChild(asio::io_context& io, Process process)
+        : state_{std::make_shared<State>(io, std::move(process))} {
+        asio::co_spawn(io, reap(io, state_), [state = state_](const std::exception_ptr&) {
             state->changed.cancel();
         });
     }
@@ -384,8 +403,8 @@ public:
 
 private:
     struct State {
-        State(asio::io_context& io, Process process_)
-            : child{std::move(process_)}, changed{io}, pid{child.id()} {}
+        State(asio::io_context& io, Process started)
+            : child{std::move(started)}, changed{io}, pid{child.id()} {}
         Process child;
         asio::steady_timer changed;
         pid_t pid;
@@ -411,7 +430,7 @@ asio::awaitable<Result<CommandOutcome>> ProcessCommandRunner::run(Command comman
     auto started = start(io_, std::move(command));
     if (!started)
         co_return started.error();
-    const RunningPointer running = *started;
+    const RunningPointer& running = *started;
 
     const auto pipe_closed = [](Running& state) { --state.open_pipes; };
     running->open_pipes = 2;
@@ -429,16 +448,13 @@ asio::awaitable<Result<CommandOutcome>> ProcessCommandRunner::run(Command comman
     const bool in_time = running->exited;
     if (!running->exited)
         co_await end_politely(*running);
-    if (running->stop_requested)
-        throw Stopped{};
-    const auto drained = asio::steady_timer::clock_type::now() + drain_time;
-    Woken woken = Woken::by_change;
-    while (running->open_pipes > 0 && woken == Woken::by_change)
-        woken = co_await wait_for_change(*running, drained);
-    error_code ignored;
-    running->output.close(ignored);
-    running->errors.close(ignored);
+    const bool stopped = running->stop_requested;
+    if (!stopped)
+        co_await drain(*running);
+    co_await close_pipes(*running);
     reap_orphans();
+    if (stopped)
+        throw Stopped{};
     if (running->failure)
         std::rethrow_exception(running->failure);
 
@@ -469,7 +485,9 @@ Result<std::unique_ptr<Child>> ProcessChildLauncher::launch(ChildProgram program
     return std::unique_ptr<Child>{std::make_unique<PosixChild>(io_, std::move(*child))};
 }
 
-void adopt_orphans() { ::prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); }
+void adopt_orphans() {
+    ::prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+}
 
 void reap_orphans() {
     while (true) {

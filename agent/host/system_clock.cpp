@@ -13,11 +13,12 @@ boost::asio::awaitable<void> SystemClock::sleep(std::chrono::milliseconds durati
     boost::asio::steady_timer timer{io_, duration};
     const std::stop_callback on_stop{stop_, [&timer] { timer.cancel(); }};
     boost::system::error_code cancelled;
-    co_await timer.async_wait(
-        boost::asio::redirect_error(boost::asio::use_awaitable, cancelled));
+    co_await timer.async_wait(boost::asio::redirect_error(boost::asio::use_awaitable, cancelled));
     throw_if_stopped(stop_);
 }
 
-double SystemClock::random() { return std::uniform_real_distribution<>{0.0, 1.0}(random_); }
+double SystemClock::random() {
+    return std::uniform_real_distribution<>{0.0, 1.0}(random_);
+}
 
 } // namespace agent

@@ -51,7 +51,8 @@ boost::asio::awaitable<Result<UnitState>> SystemdServices::state(std::string uni
     co_return parse(shown->output);
 }
 
-boost::asio::awaitable<Result<void>> SystemdServices::systemctl(std::vector<std::string> arguments) {
+boost::asio::awaitable<Result<void>>
+SystemdServices::systemctl(std::vector<std::string> arguments) {
     const std::string doing = "systemctl " + join(arguments, " ");
     Command command;
     command.argv = {program};

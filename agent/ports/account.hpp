@@ -1,5 +1,5 @@
-// Port: who the machine's users are, as `getent` sees them (OS Login users live in NSS modules that a
-// static binary cannot load).
+// Port: who the machine's users are, as `getent` sees them (OS Login users live in NSS modules that
+// a static binary cannot load).
 #pragma once
 
 #include "agent/base/error.hpp"

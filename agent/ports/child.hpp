@@ -16,7 +16,7 @@
 namespace agent {
 
 struct ChildProgram {
-    std::vector<std::string> argv; // argv[0] is an absolute path
+    std::vector<std::string> argv;                  // argv[0] is an absolute path
     std::map<std::string, std::string> environment; // all of it
     std::filesystem::path directory = "/";
 };
@@ -27,8 +27,8 @@ public:
     [[nodiscard]] virtual pid_t pid() const = 0;
     // To the whole process group; nothing happens once the child was reaped.
     virtual void signal(int number) = 0;
-    // Waits at most `longest`; nullopt: still running. Once it gave a status it gives the same again.
-    // Does not throw Stopped: whoever supervises decides how its child ends.
+    // Waits at most `longest`; nullopt: still running. Once it gave a status it gives the same
+    // again. Does not throw Stopped: whoever supervises decides how its child ends.
     virtual boost::asio::awaitable<std::optional<std::variant<Exited, Signaled>>>
     wait(std::chrono::milliseconds longest) = 0;
 };

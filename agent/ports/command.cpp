@@ -7,7 +7,9 @@
 
 namespace agent {
 
-bool CommandOutcome::succeeded() const { return exit_code() == 0; }
+bool CommandOutcome::succeeded() const {
+    return exit_code() == 0;
+}
 
 std::optional<int> CommandOutcome::exit_code() const {
     const auto* exited = std::get_if<Exited>(&status);
@@ -16,7 +18,8 @@ std::optional<int> CommandOutcome::exit_code() const {
 
 std::string describe(const CommandOutcome& outcome) {
     const std::string program =
-        outcome.argv.empty() ? "?" : std::filesystem::path{outcome.argv.front()}.filename().string();
+        outcome.argv.empty() ? "?"
+                             : std::filesystem::path{outcome.argv.front()}.filename().string();
     if (const auto* exited = std::get_if<Exited>(&outcome.status))
         return program + " exited with status " + std::to_string(exited->code);
     if (const auto* signaled = std::get_if<Signaled>(&outcome.status)) {
@@ -35,7 +38,8 @@ Result<CommandOutcome> require_success(CommandOutcome outcome, ErrorKind on_fail
     if (outcome.succeeded())
         return outcome;
     Error error{on_failure, describe(outcome), {}};
-    const std::string& words = trim(outcome.error_tail).empty() ? outcome.output : outcome.error_tail;
+    const std::string& words =
+        trim(outcome.error_tail).empty() ? outcome.output : outcome.error_tail;
     if (const auto last = last_lines(words, 4); !last.empty())
         error.message += ": " + printable(join(last, " | "), 700);
     if (std::holds_alternative<TimedOut>(outcome.status))

@@ -57,9 +57,10 @@ struct CommandOutcome {
 class CommandRunner {
 public:
     virtual ~CommandRunner() = default;
-    // Fails only when no outcome could be had (not startable, pipe broken); a non-zero exit is data.
-    // The child has its own process group: at the deadline it gets SIGTERM, 5 s later SIGKILL, and is
-    // reaped. When the process is asked to stop the same happens and Stopped is thrown.
+    // Fails only when no outcome could be had (not startable, pipe broken); a non-zero exit is
+    // data. The child has its own process group: at the deadline it gets SIGTERM, 5 s later
+    // SIGKILL, and is reaped. When the process is asked to stop the same happens and Stopped is
+    // thrown.
     virtual boost::asio::awaitable<Result<CommandOutcome>> run(Command command) = 0;
 };
 

@@ -34,8 +34,8 @@ struct CertificateFacts {
 // Facts of a combined PEM (private key and certificate chain, leaf first).
 [[nodiscard]] Result<CertificateFacts> read_certificate(std::string_view combined_pem);
 
-// A self-signed EC P-256 server certificate with its key, as one PEM. notBefore is `now` less an hour,
-// notAfter ten years on. `names` that are addresses become IP SANs.
+// A self-signed EC P-256 server certificate with its key, as one PEM. notBefore is `now` less an
+// hour, notAfter ten years on. `names` that are addresses become IP SANs.
 [[nodiscard]] Result<Secret> make_certificate(const std::string& common_name,
                                               const std::vector<std::string>& names,
                                               std::chrono::system_clock::time_point now);

@@ -37,12 +37,13 @@ enum class GuestWrite {
 class MetadataSource {
 public:
     virtual ~MetadataSource() = default;
-    // Transient when there is no answer or a 5xx; permanent when what answers is not GCE's server (no
-    // `Metadata-Flavor: Google` in the response). One attempt; the caller retries.
+    // Transient when there is no answer or a 5xx; permanent when what answers is not GCE's server
+    // (no `Metadata-Flavor: Google` in the response). One attempt; the caller retries.
     virtual boost::asio::awaitable<Result<MachineFacts>> read() = 0;
 
-    // Waits until the instance's attributes differ from those that `etag` stands for, at most about a
-    // minute; returns the etag now (the same one when nothing changed). An empty etag returns at once.
+    // Waits until the instance's attributes differ from those that `etag` stands for, at most about
+    // a minute; returns the etag now (the same one when nothing changed). An empty etag returns at
+    // once.
     virtual boost::asio::awaitable<Result<std::string>> wait_for_attributes(std::string etag) = 0;
 
     // PUT instance/guest-attributes/agent/KEY; one attempt.

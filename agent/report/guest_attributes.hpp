@@ -20,9 +20,10 @@ namespace agent {
 // Decides which PUT is due when; pure. Intermediate reports are coalesced: only the newest is kept.
 // The newest state is always delivered in the end, after one report that knows of it, however often
 // that changes meanwhile. The summary comes between them when the machine has settled and there is
-// room for it, else when there is room: a boot's starting, provisioning and ready are six writes, and
-// a `ready` that waits for a minute's end would be a minute lost to whoever waits for it. A state
-// change may use the whole budget; mere progress leaves room for the two writes of the next one.
+// room for it, else when there is room: a boot's starting, provisioning and ready are six writes,
+// and a `ready` that waits for a minute's end would be a minute lost to whoever waits for it. A
+// state change may use the whole budget; mere progress leaves room for the two writes of the next
+// one.
 class GuestAttributeSchedule {
 public:
     struct Put {
@@ -57,8 +58,8 @@ private:
     std::set<std::string> told_of_state_; // written since the newest state was offered
     std::deque<Monotonic> writes_;        // of the last minute, whatever came of them
     std::optional<Monotonic> not_before_;
-    bool settled_ = false;                // the newest state is one to stay in
-    unsigned round_ = 0; // counts the offers of another state
+    bool settled_ = false; // the newest state is one to stay in
+    unsigned round_ = 0;   // counts the offers of another state
     unsigned failures_ = 0;
     bool disabled_ = false;
     bool may_try_ = true; // when disabled

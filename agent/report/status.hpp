@@ -29,7 +29,8 @@ struct Problem {
 struct StepStatus {
     std::string id;
     std::string state; // pending running waiting satisfied applied failed blocked skipped
-    std::string reason; // why it is in this state: why it was due, what blocks it, what it is doing now
+    std::string
+        reason; // why it is in this state: why it was due, what blocks it, what it is doing now
     unsigned attempts = 0;
     std::optional<std::chrono::system_clock::time_point> started;
     double seconds = 0;
@@ -41,8 +42,8 @@ struct Status {
     MachineState state = MachineState::starting;
     std::string summary; // one line for people
     std::string boot_id;
-    std::string instance_id;   // empty: not known yet
-    std::string config_sha256; // empty: none accepted yet
+    std::string instance_id;                     // empty: not known yet
+    std::string config_sha256;                   // empty: none accepted yet
     std::chrono::system_clock::time_point since; // when `state` began
     std::string url;                             // empty: Jupyter is not open
     std::string certificate_sha256;

@@ -32,7 +32,7 @@ void StepLog::line(std::string_view step, std::string_view text) {
     if (!ensure_directory(directory, {.mode = 02750, .group = adm}))
         return;
     const auto file = directory / (std::string{step} + ".log");
-    struct stat status {};
+    struct stat status{};
     if (::lstat(file.c_str(), &status) == 0 && status.st_size > size_limit)
         ::rename(file.c_str(), (file.string() + ".1").c_str());
     const UniqueFd fd{

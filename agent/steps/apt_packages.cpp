@@ -36,7 +36,9 @@ AptPackages::AptPackages(std::vector<std::string> packages) : packages_{std::mov
     packages_.erase(std::unique(packages_.begin(), packages_.end()), packages_.end());
 }
 
-std::string AptPackages::fingerprint() const { return join(packages_, " "); }
+std::string AptPackages::fingerprint() const {
+    return join(packages_, " ");
+}
 
 std::vector<std::string> missing_packages(const std::vector<std::string>& packages,
                                           std::string_view dpkg_answer) {
@@ -52,7 +54,8 @@ std::vector<std::string> missing_packages(const std::vector<std::string>& packag
         const std::string name = name_of_package(package);
         const auto found = installed.find(name);
         const bool pinned = package.size() > name.size();
-        if (found == installed.end() || (pinned && package.substr(name.size() + 1) != found->second))
+        if (found == installed.end() ||
+            (pinned && package.substr(name.size() + 1) != found->second))
             missing.push_back(package);
     }
     return missing;
@@ -67,7 +70,8 @@ Error apt_error(const CommandOutcome& outcome) {
         if (line.starts_with(unknown)) {
             error.message = "apt knows no package " + printable(line.substr(unknown.size()), 80);
             error.kind = ErrorKind::permanent;
-            error.next = "check the spelling in [apt] packages, or whether this Debian release has it";
+            error.next =
+                "check the spelling in [apt] packages, or whether this Debian release has it";
             return error;
         }
     }

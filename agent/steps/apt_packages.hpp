@@ -1,5 +1,5 @@
-// Owns the state: Debian packages are installed. An unpinned package accepts any version; nothing is
-// ever removed or downgraded.
+// Owns the state: Debian packages are installed. An unpinned package accepts any version; nothing
+// is ever removed or downgraded.
 #pragma once
 
 #include "agent/graph/step.hpp"
@@ -25,8 +25,8 @@ private:
 [[nodiscard]] std::vector<std::string> missing_packages(const std::vector<std::string>& packages,
                                                         std::string_view dpkg_answer);
 
-// What apt-get said, as an Error: a lock, a mirror or the network is transient, an unknown package is
-// named and permanent.
+// What apt-get said, as an Error: a lock, a mirror or the network is transient, an unknown package
+// is named and permanent.
 [[nodiscard]] Error apt_error(const CommandOutcome& outcome);
 
 } // namespace agent

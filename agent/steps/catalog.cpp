@@ -96,8 +96,7 @@ make_steps(const Settings& settings, const MachineFacts* facts, const StepPorts&
     add({"apt_packages", {}, Scope::image, required, 30min, 5},
         std::make_unique<AptPackages>(debian_packages(settings)));
     add({"tls_certificate", {}, Scope::instance, required, 1min, 3},
-        std::make_unique<TlsCertificate>(
-            ports, common_name, certificate_names(settings, facts)));
+        std::make_unique<TlsCertificate>(ports, common_name, certificate_names(settings, facts)));
     if (settings.python.kind == PythonKind::none)
         return steps;
 

@@ -11,8 +11,8 @@
 
 namespace agent {
 
-// The steps that these settings ask for on this machine; steps for what is not asked for are left out.
-// `facts` is null when the metadata server could not be asked.
+// The steps that these settings ask for on this machine; steps for what is not asked for are left
+// out. `facts` is null when the metadata server could not be asked.
 [[nodiscard]] std::vector<Step>
 make_steps(const Settings& settings, const MachineFacts* facts, const StepPorts& ports);
 

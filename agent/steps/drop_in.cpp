@@ -8,8 +8,8 @@ namespace {
 constexpr FileMode mode{.mode = 0644};
 
 std::filesystem::path drop_in(const Root& root, std::string_view unit) {
-    return root / (std::string{layout::unit_directory} + "/" + std::string{unit} +
-                   ".d/10-machine.conf");
+    return root /
+           (std::string{layout::unit_directory} + "/" + std::string{unit} + ".d/10-machine.conf");
 }
 
 } // namespace

@@ -10,7 +10,9 @@
 namespace agent {
 namespace {
 
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
+bool is_digit(char c) {
+    return c >= '0' && c <= '9';
+}
 
 // Takes the characters at the front of `text` that fit.
 template <class Fits> std::string_view take(std::string_view& text, Fits fits) {
@@ -68,10 +70,8 @@ std::string normalised_public_version(std::string_view text) {
         if (word.empty())
             return std::string{whole}; // no version of PEP 440
         skip_separator(text);
-        const auto* const spelling =
-            std::find_if(spellings.begin(), spellings.end(), [&](const auto& one) {
-                return one.first == word;
-            });
+        const auto* const spelling = std::find_if(
+            spellings.begin(), spellings.end(), [&](const auto& one) { return one.first == word; });
         out += spelling == spellings.end() ? word : spelling->second;
         out += take_number(text);
     }
@@ -139,8 +139,8 @@ std::string normalised_name(std::string_view name) {
 }
 
 std::string required_name(std::string_view requirement) {
-    const auto end = requirement.find_first_of("[=<>!~; \t@(");
-    return normalised_name(trim(requirement.substr(0, end)));
+    requirement = trim(requirement);
+    return normalised_name(requirement.substr(0, requirement.find_first_of("[=<>!~; \t@(")));
 }
 
 std::vector<std::string> unmet(const std::vector<std::string>& requirements,

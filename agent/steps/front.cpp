@@ -30,9 +30,9 @@ std::string Front::fingerprint() const {
 
 std::string Front::socket_drop_in() const {
     const std::string port = std::to_string(port_);
-    return "[Socket]\nListenStream=\n" +
-           (reach_ == Reach::everywhere ? "ListenStream=" + port + "\n"
-                                        : "ListenStream=127.0.0.1:" + port + "\n");
+    return "[Socket]\nListenStream=\n" + (reach_ == Reach::everywhere
+                                              ? "ListenStream=" + port + "\n"
+                                              : "ListenStream=127.0.0.1:" + port + "\n");
 }
 
 boost::asio::awaitable<Result<StepCheck>> Front::check(StepContext&) {
@@ -66,15 +66,12 @@ boost::asio::awaitable<Result<void>> Front::apply(StepContext& context) {
     auto socket = co_await ports_.services.state(layout::front_socket_unit);
     if (!socket)
         co_return socket.error();
-    const bool same_socket =
-        drop_in_is(ports_.root, layout::front_socket_unit, socket_drop_in());
+    const bool same_socket = drop_in_is(ports_.root, layout::front_socket_unit, socket_drop_in());
     if (!same_socket)
-        if (auto written =
-                write_drop_in(ports_.root, layout::front_socket_unit, socket_drop_in());
+        if (auto written = write_drop_in(ports_.root, layout::front_socket_unit, socket_drop_in());
             !written)
             co_return written;
-    if (auto written =
-            write_drop_in(ports_.root, layout::front_unit, service_drop_in(*user));
+    if (auto written = write_drop_in(ports_.root, layout::front_unit, service_drop_in(*user));
         !written)
         co_return written;
     auto reloaded = co_await ports_.services.reload_definitions();

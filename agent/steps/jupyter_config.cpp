@@ -14,8 +14,8 @@ constexpr std::size_t token_bytes = 32;
 
 } // namespace
 
-// No NotebookApp section: it would override ServerApp wherever notebook_shim is loaded. No address, port
-// or TLS key: with `sock` Jupyter refuses to start with a port of its own.
+// No NotebookApp section: it would override ServerApp wherever notebook_shim is loaded. No address,
+// port or TLS key: with `sock` Jupyter refuses to start with a port of its own.
 std::string jupyter_config_text(const std::filesystem::path& directory,
                                 const Secret& password_hash,
                                 const Secret& token) {

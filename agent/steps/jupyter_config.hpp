@@ -16,8 +16,9 @@ class JupyterConfig : public Guarantee {
 public:
     struct Wish {
         std::string user;
-        std::filesystem::path directory; // absolute, relative to the user's home, or empty: the home
-        Secret password_hash;            // empty: the token alone opens
+        std::filesystem::path
+            directory;        // absolute, relative to the user's home, or empty: the home
+        Secret password_hash; // empty: the token alone opens
     };
     JupyterConfig(StepPorts ports, Wish wish) : ports_{std::move(ports)}, wish_{std::move(wish)} {}
     [[nodiscard]] std::string fingerprint() const override;

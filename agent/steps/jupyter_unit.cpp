@@ -14,19 +14,23 @@ constexpr auto start_limit = 160s; // beyond agent-jupyter.service's own Timeout
 std::string service_drop_in(const Account& user, const std::filesystem::path& program) {
     const std::string name = user.name;
     return "[Service]\n"
-           "User=" + name + "\n" +
-           "Group=" + std::to_string(user.gid) + "\n" +
+           "User=" +
+           name + "\n" + "Group=" + std::to_string(user.gid) + "\n" +
            "ExecStartPre=\n"
-           "ExecStartPre=+/usr/bin/install -d -o " + name + " -g " + layout::front_user +
-           " -m 2750 " + layout::jupyter_runtime_directory + "\n" +
+           "ExecStartPre=+/usr/bin/install -d -o " +
+           name + " -g " + layout::front_user + " -m 2750 " + layout::jupyter_runtime_directory +
+           "\n" +
            "ExecStart=\n"
-           "ExecStart=" + layout::installed_agent + " jupyter --program " + program.string() +
-           " --config " + layout::jupyter_config + "\n";
+           "ExecStart=" +
+           layout::installed_agent + " jupyter --program " + program.string() + " --config " +
+           layout::jupyter_config + "\n";
 }
 
 } // namespace
 
-std::string JupyterUnit::fingerprint() const { return user_ + " " + program_.string(); }
+std::string JupyterUnit::fingerprint() const {
+    return user_ + " " + program_.string();
+}
 
 Result<std::string> JupyterUnit::serving() const {
     const auto config = read_file(ports_.root / layout::jupyter_config);
@@ -105,8 +109,9 @@ boost::asio::awaitable<Result<void>> JupyterUnit::wait_until_serving(StepContext
             break;
         co_await ports_.clock.sleep(200ms);
     }
-    co_return permanent("Jupyter does not come up: agent-jupyter.service is " + state.active + " (" +
-                            state.result + ", " + std::to_string(state.restarts) + " restarts" +
+    co_return permanent("Jupyter does not come up: agent-jupyter.service is " + state.active +
+                            " (" + state.result + ", " + std::to_string(state.restarts) +
+                            " restarts" +
                             (state.status_text.empty() ? "" : "; " + state.status_text) + ")",
                         "see `journalctl -u agent-jupyter`");
 }

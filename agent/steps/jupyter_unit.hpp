@@ -1,5 +1,5 @@
-// Owns the state: agent-jupyter.service runs Jupyter, as the machine's user, on the configuration that
-// is in place.
+// Owns the state: agent-jupyter.service runs Jupyter, as the machine's user, on the configuration
+// that is in place.
 #pragma once
 
 #include "agent/graph/step.hpp"

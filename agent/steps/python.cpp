@@ -11,7 +11,9 @@ using namespace std::chrono_literals;
 
 } // namespace
 
-std::string PythonVenv::fingerprint() const { return "venv " + prefix_.string() + " " + user_; }
+std::string PythonVenv::fingerprint() const {
+    return "venv " + prefix_.string() + " " + user_;
+}
 
 std::filesystem::path PythonVenv::marker() const {
     return ports_.root /
@@ -41,8 +43,8 @@ Result<void> PythonVenv::claim_prefix(const Account& owner) const {
         std::error_code failure;
         const auto status = std::filesystem::symlink_status(prefix, failure);
         const bool something = std::filesystem::exists(status);
-        if (something && !(std::filesystem::is_directory(status) &&
-                           std::filesystem::is_empty(prefix, failure)))
+        if (something &&
+            !(std::filesystem::is_directory(status) && std::filesystem::is_empty(prefix, failure)))
             return misconfigured(prefix_.string() + " exists and was not made by this agent",
                                  "move it away, or name another [python] prefix");
         if (!std::filesystem::exists(prefix.parent_path(), failure))

@@ -1,5 +1,5 @@
-// Owns the state: a Python environment (venv on the system's Python) stands at the prefix, with pip,
-// and belongs to the machine's user. Half-made ones of ours are made again in place.
+// Owns the state: a Python environment (venv on the system's Python) stands at the prefix, with
+// pip, and belongs to the machine's user. Half-made ones of ours are made again in place.
 #pragma once
 
 #include "agent/graph/step.hpp"

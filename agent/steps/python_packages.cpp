@@ -23,8 +23,13 @@ bool is_range(const std::string& requirement) {
 
 // The lines of an installer's output that tell people how far it is.
 bool is_milestone(std::string_view line) {
-    constexpr std::string_view openings[] = {"Resolved ", "Prepared ", "Installed ", "Downloading ",
-                                             "Building ", "Collecting ", "Installing collected"};
+    constexpr std::string_view openings[] = {"Resolved ",
+                                             "Prepared ",
+                                             "Installed ",
+                                             "Downloading ",
+                                             "Building ",
+                                             "Collecting ",
+                                             "Installing collected"};
     return std::any_of(std::begin(openings), std::end(openings), [&](auto opening) {
         return line.starts_with(opening);
     });
@@ -66,8 +71,7 @@ boost::asio::awaitable<Result<StepCheck>> PythonPackages::check(StepContext& con
     const auto missing = unmet(wish_.requirements, *environment);
     if (!missing.empty())
         co_return StepCheck::due("not installed: " + printable(join(missing, " "), 200));
-    const bool ranges =
-        std::any_of(wish_.requirements.begin(), wish_.requirements.end(), is_range);
+    const bool ranges = std::any_of(wish_.requirements.begin(), wish_.requirements.end(), is_range);
     const auto last = context.last_fingerprint();
     if (ranges && last && *last != fingerprint())
         co_return StepCheck::due("the versions asked for changed");
@@ -91,8 +95,13 @@ boost::asio::awaitable<Result<Command>> PythonPackages::uv_command(StepContext& 
         co_return environment.error();
 
     Command command;
-    command.argv = {uv->string(), "pip", "install", "--no-progress", "--python",
-                    (wish_.prefix / "bin/python").string(), "--requirements",
+    command.argv = {uv->string(),
+                    "pip",
+                    "install",
+                    "--no-progress",
+                    "--python",
+                    (wish_.prefix / "bin/python").string(),
+                    "--requirements",
                     requirements_file().string()};
     command.environment = std::move(*environment);
     command.environment["UV_PYTHON_DOWNLOADS"] = "never";
@@ -107,9 +116,16 @@ boost::asio::awaitable<Result<Command>> PythonPackages::uv_command(StepContext& 
 
 Command PythonPackages::pip_command(Account user) const {
     Command command;
-    command.argv = {(wish_.prefix / "bin/python").string(), "-I", "-m", "pip", "install",
-                    "--disable-pip-version-check", "--no-input", "--progress-bar=off",
-                    "--requirement", requirements_file().string()};
+    command.argv = {(wish_.prefix / "bin/python").string(),
+                    "-I",
+                    "-m",
+                    "pip",
+                    "install",
+                    "--disable-pip-version-check",
+                    "--no-input",
+                    "--progress-bar=off",
+                    "--requirement",
+                    requirements_file().string()};
     if (!wish_.index_url.empty())
         command.argv.push_back("--index-url=" + wish_.index_url);
     command.as = std::move(user);
@@ -156,8 +172,9 @@ Error installer_error(const CommandOutcome& outcome) {
     Error error = permanent(describe(outcome) + ": " + printable(without_drawing(words), 900));
     if (contains("No solution found") || contains("No matching distribution found") ||
         contains("was not found in the package registry") || contains("ResolutionImpossible")) {
-        error.next = "correct [python] packages (see the names above), then boot again or change the "
-                     "configuration in the metadata";
+        error.next =
+            "correct [python] packages (see the names above), then boot again or change the "
+            "configuration in the metadata";
         return error;
     }
     if (contains("No space left on device")) {

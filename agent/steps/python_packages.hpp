@@ -1,6 +1,6 @@
 // Owns the state: the Python packages that the configuration asks for are in the environment. One
-// resolution for all, through uv; through pip, with a plain word why, where uv cannot be had. What the
-// user installed himself is never removed.
+// resolution for all, through uv; through pip, with a plain word why, where uv cannot be had. What
+// the user installed himself is never removed.
 #pragma once
 
 #include "agent/graph/step.hpp"

@@ -34,7 +34,8 @@ Result<void> parse_answer(const CommandOutcome& outcome) {
         return {};
     const auto kind = answer->string_or("kind", "transient") == "transient" ? ErrorKind::transient
                                                                             : ErrorKind::permanent;
-    return Error{kind, printable(answer->string_or("message", "no word")),
+    return Error{kind,
+                 printable(answer->string_or("message", "no word")),
                  printable(answer->string_or("next", ""))};
 }
 
@@ -57,9 +58,7 @@ probe_through_front(CommandRunner& commands, StepPorts ports, std::uint16_t port
         {"port", std::int64_t{port}, {}},
         {"certificate_sha256", certificate, {}},
         {"token", token->reveal(), {}},
-        {"deadline_ms",
-         std::int64_t{std::chrono::milliseconds{probe_deadline}.count()},
-         {}},
+        {"deadline_ms", std::int64_t{std::chrono::milliseconds{probe_deadline}.count()}, {}},
     });
     probe.deadline = probe_deadline + 5s;
     probe.on_line = [](std::string_view) {};

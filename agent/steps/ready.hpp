@@ -1,5 +1,5 @@
-// Owns the state: Jupyter answers through the front, with our certificate, refuses who has no token and
-// answers who has it. The three-part probe runs in a worker, not as root.
+// Owns the state: Jupyter answers through the front, with our certificate, refuses who has no token
+// and answers who has it. The three-part probe runs in a worker, not as root.
 #pragma once
 
 #include "agent/graph/step.hpp"

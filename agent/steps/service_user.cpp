@@ -21,8 +21,15 @@ boost::asio::awaitable<Result<StepCheck>> ServiceUser::check(StepContext&) {
 
 boost::asio::awaitable<Result<void>> ServiceUser::apply(StepContext& context) {
     Command command;
-    command.argv = {"/usr/sbin/useradd", "--create-home", "--user-group", "--shell", "/bin/bash",
-                    "--comment", "Jupyter", "--", name_};
+    command.argv = {"/usr/sbin/useradd",
+                    "--create-home",
+                    "--user-group",
+                    "--shell",
+                    "/bin/bash",
+                    "--comment",
+                    "Jupyter",
+                    "--",
+                    name_};
     auto outcome = co_await context.run(std::move(command));
     if (!outcome)
         co_return outcome.error();

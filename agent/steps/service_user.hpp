@@ -1,4 +1,5 @@
-// Owns the state: the user that Jupyter runs as exists, with a home. An existing one is left as it is.
+// Owns the state: the user that Jupyter runs as exists, with a home. An existing one is left as it
+// is.
 #pragma once
 
 #include "agent/graph/step.hpp"

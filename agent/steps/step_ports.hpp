@@ -1,4 +1,5 @@
-// Owns the list of ports that steps are given, and the one question most of them ask: who is the user?
+// Owns the list of ports that steps are given, and the one question most of them ask: who is the
+// user?
 #pragma once
 
 #include "agent/base/files.hpp"

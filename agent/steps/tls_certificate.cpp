@@ -40,7 +40,9 @@ TlsCertificate::TlsCertificate(StepPorts ports,
     names_.erase(std::unique(names_.begin(), names_.end()), names_.end());
 }
 
-std::string TlsCertificate::fingerprint() const { return join(names_, " "); }
+std::string TlsCertificate::fingerprint() const {
+    return join(names_, " ");
+}
 
 boost::asio::awaitable<Result<StepCheck>> TlsCertificate::check(StepContext&) {
     const auto pem = read_pem(ports_.root);

@@ -1,5 +1,6 @@
-// Owns the state: a certificate of this instance, with its key, names every way to reach the machine.
-// Made here, self-signed; made anew only when a name or address is missing from it, or it runs out.
+// Owns the state: a certificate of this instance, with its key, names every way to reach the
+// machine. Made here, self-signed; made anew only when a name or address is missing from it, or it
+// runs out.
 #pragma once
 
 #include "agent/graph/step.hpp"

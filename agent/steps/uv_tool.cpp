@@ -67,9 +67,19 @@ boost::asio::awaitable<Result<void>> download(StepContext& context,
                                               std::filesystem::path prefix,
                                               std::string index_url) {
     Command command;
-    command.argv = {(prefix / "bin/python").string(), "-I", "-m", "pip", "download",
-                    "--disable-pip-version-check", "--no-input", "--progress-bar=off", "--quiet",
-                    "--no-deps", "--only-binary=:all:", "--dest", places.incoming.string()};
+    command.argv = {(prefix / "bin/python").string(),
+                    "-I",
+                    "-m",
+                    "pip",
+                    "download",
+                    "--disable-pip-version-check",
+                    "--no-input",
+                    "--progress-bar=off",
+                    "--quiet",
+                    "--no-deps",
+                    "--only-binary=:all:",
+                    "--dest",
+                    places.incoming.string()};
     if (!index_url.empty())
         command.argv.push_back("--index-url=" + index_url);
     command.argv.push_back(std::string{"uv=="} + version);
@@ -102,7 +112,12 @@ Result<void> verify(const Places& places) {
 
 boost::asio::awaitable<Result<void>> unpack(StepContext& context, const Places& places) {
     Command command;
-    command.argv = {"/usr/bin/python3", "-I", "-m", "zipfile", "--extract", places.wheel.string(),
+    command.argv = {"/usr/bin/python3",
+                    "-I",
+                    "-m",
+                    "zipfile",
+                    "--extract",
+                    places.wheel.string(),
                     places.unpacked.string()};
     command.deadline = 2min;
     auto outcome = co_await context.run(std::move(command));
@@ -111,8 +126,7 @@ boost::asio::awaitable<Result<void>> unpack(StepContext& context, const Places& 
     auto unpacked = require_success(std::move(*outcome));
     if (!unpacked)
         co_return agent::context(unpacked.error(), "unpacking uv");
-    const auto scripts =
-        places.unpacked / (std::string{"uv-"} + version + ".data") / "scripts";
+    const auto scripts = places.unpacked / (std::string{"uv-"} + version + ".data") / "scripts";
     if (::chmod((scripts / "uv").c_str(), 0755) != 0 || ::chmod(scripts.c_str(), 0755) != 0)
         co_return system_error("unpacking uv", errno);
     if (auto synced = sync_file(scripts / "uv"); !synced)

@@ -25,8 +25,8 @@ std::string python_version(const fs::path& prefix) {
     return {};
 }
 
-// The names of NAME-VERSION.dist-info (and .egg-info) directories say both; PyPA's "Recording installed
-// projects" specification.
+// The names of NAME-VERSION.dist-info (and .egg-info) directories say both; PyPA's "Recording
+// installed projects" specification.
 void add_packages(const fs::path& site_packages, Value::Object& packages) {
     std::error_code failure;
     for (const auto& entry : fs::directory_iterator{site_packages, failure}) {

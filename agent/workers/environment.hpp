@@ -1,4 +1,5 @@
-// Owns the worker that looks at a Python environment: runs as its user, reads names, executes nothing.
+// Owns the worker that looks at a Python environment: runs as its user, reads names, executes
+// nothing.
 #pragma once
 
 #include <filesystem>
@@ -6,8 +7,8 @@
 
 namespace agent {
 
-// One JSON line: {"exists":…, "python":"3.11.2", "packages":{"pip":"23.0.1",…}}. Exit 0 also when there
-// is nothing.
+// One JSON line: {"exists":…, "python":"3.11.2", "packages":{"pip":"23.0.1",…}}. Exit 0 also when
+// there is nothing.
 int environment_worker(const std::filesystem::path& prefix, std::ostream& out);
 
 } // namespace agent
