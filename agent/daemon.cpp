@@ -97,7 +97,7 @@ MachineState overall_state(const std::vector<StepProgress>& progress) {
 std::string summarise(const Status& status) {
     std::string state{name_of(status.state)};
     if (status.state == MachineState::ready)
-        return "ready at " + status.url;
+        return status.url.empty() ? "ready; no Jupyter is asked for" : "ready at " + status.url;
     if (status.problem) {
         const std::string step = status.problem->step.empty() ? "" : status.problem->step + ": ";
         return printable(state + ": " + step + status.problem->message, 300);
