@@ -21,12 +21,19 @@ from selenium.webdriver.chrome.service import Service  # noqa: E402
 
 @contextlib.contextmanager
 def browser(
-    screenshot: os.PathLike | str | None = None, trust_any_certificate: bool = True
+    screenshot: os.PathLike | str | None = None, trusted_key: str | None = None
 ) -> Iterator[webdriver.Chrome]:
-    """A chromium with a fresh profile. `screenshot` is written if the block ends by an exception."""
+    """A chromium with a fresh profile.
+
+    screenshot   written if the block ends by an exception
+    trusted_key  base64 of the SHA-256 of the one public key that a certificate needs no authority
+                 for; without it every certificate is accepted
+    """
     with tempfile.TemporaryDirectory(prefix="agent-browser-") as profile:
         options = Options()
-        options.accept_insecure_certs = trust_any_certificate
+        options.accept_insecure_certs = trusted_key is None
+        if trusted_key is not None:
+            options.add_argument(f"--ignore-certificate-errors-spki-list={trusted_key}")
         for argument in ("headless=new", "no-sandbox", "disable-dev-shm-usage", "disable-gpu"):
             options.add_argument(f"--{argument}")
         options.add_argument(f"--user-data-dir={profile}")

@@ -62,6 +62,7 @@ class Keeper:
         self._nspawn_options = nspawn_options
         self._nspawn: subprocess.Popen | None = None
         self._emulator: subprocess.Popen | None = None
+        self._web: http.server.ThreadingHTTPServer | None = None
         self._boots = 0
         self._exit_status: int | None = None
         self._stays = False
@@ -134,6 +135,8 @@ class Keeper:
         if self._emulator:
             self._emulator.kill()
             self._emulator.wait()
+        if self._web:
+            self._web.server_close()  # whoever gets the number next listens on the same address
         with cache.locked(VMS / ".lock"):
             _take_away(self._number)
         os.close(self._lock)
@@ -158,8 +161,9 @@ class Keeper:
 
     def _serve_files(self) -> None:
         handler = functools.partial(_QuietFiles, directory=str(self.directory / "www"))
-        server = http.server.ThreadingHTTPServer((self._network.host_address, WEB_PORT), handler)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = (self._network.host_address, WEB_PORT)
+        self._web = http.server.ThreadingHTTPServer(address, handler)
+        threading.Thread(target=self._web.serve_forever, daemon=True).start()
 
     def _boot(self) -> None:
         if self._nspawn:
