@@ -102,7 +102,7 @@ std::string summarise(const Status& status) {
         const std::string step = status.problem->step.empty() ? "" : status.problem->step + ": ";
         return printable(state + ": " + step + status.problem->message, 300);
     }
-    if (status.state != MachineState::provisioning)
+    if (status.state != MachineState::provisioning || status.steps.empty())
         return state;
     std::size_t done = 0;
     std::string running;

@@ -50,11 +50,14 @@ boost::asio::awaitable<Result<StepCheck>> Front::check(StepContext&) {
     auto front = co_await ports_.services.state(layout::front_unit);
     if (!front)
         co_return front.error();
-    if (!front->is_active())
+    // Not running is as good: the first connection starts it, with the certificate that is in
+    // place.
+    const bool on_demand = front->active == "inactive";
+    if (!front->is_active() && !on_demand)
         co_return StepCheck::due("the front is " + front->active);
     if (socket->needs_reload || front->needs_reload)
         co_return StepCheck::due("systemd has not read the units yet");
-    if (!front->status_text.starts_with(serving(ports_.root)))
+    if (!on_demand && !front->status_text.starts_with(serving(ports_.root)))
         co_return StepCheck::due("the front serves another certificate");
     co_return StepCheck::yes("port " + std::to_string(port_));
 }

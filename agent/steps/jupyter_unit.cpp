@@ -45,7 +45,14 @@ boost::asio::awaitable<Result<StepCheck>> JupyterUnit::check(StepContext&) {
         co_return user.error();
     if (!drop_in_is(ports_.root, layout::jupyter_unit, service_drop_in(*user, program_)))
         co_return StepCheck::due("the unit is not fitted to this machine");
+    // At boot systemd starts it beside us: what is on its way is waited for.
+    const auto until = ports_.clock.now() + start_limit;
     auto state = co_await ports_.services.state(layout::jupyter_unit);
+    while (state && state->active == "activating" && state->sub != "auto-restart" &&
+           ports_.clock.now() < until) {
+        co_await ports_.clock.sleep(200ms);
+        state = co_await ports_.services.state(layout::jupyter_unit);
+    }
     if (!state)
         co_return state.error();
     const auto expected = serving();
@@ -80,12 +87,9 @@ boost::asio::awaitable<Result<void>> JupyterUnit::apply(StepContext& context) {
         if (!reloaded)
             co_return reloaded;
     }
-    // At boot systemd starts it beside us: what is on its way is waited for, not started over.
-    if (!fitted || state->active != "activating") {
-        auto restarted = co_await ports_.services.restart(layout::jupyter_unit);
-        if (!restarted)
-            co_return restarted;
-    }
+    auto restarted = co_await ports_.services.restart(layout::jupyter_unit);
+    if (!restarted)
+        co_return restarted;
     co_return co_await wait_until_serving(context, *expected);
 }
 

@@ -11,7 +11,10 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr auto probe_deadline = 10s;
-constexpr auto patience = 60s; // the front finds out within a second that Jupyter is up
+// The front finds out within a second that Jupyter is up.
+constexpr auto patience_of_check = 5s;
+constexpr auto patience = 60s;
+constexpr auto pause = 200ms;
 
 // The step's way to run commands, as the port that probe_through_front() takes.
 class StepCommands : public CommandRunner {
@@ -71,25 +74,28 @@ probe_through_front(CommandRunner& commands, StepPorts ports, std::uint16_t port
     co_return parse_answer(*answered);
 }
 
-boost::asio::awaitable<Result<StepCheck>> Ready::check(StepContext& context) {
+boost::asio::awaitable<Result<void>> Ready::probe_until(StepContext& context, Monotonic until) {
     StepCommands commands{context};
-    const auto probed = co_await probe_through_front(commands, ports_, port_);
+    while (true) {
+        auto probed = co_await probe_through_front(commands, ports_, port_);
+        if (probed || probed.error().kind == ErrorKind::permanent || ports_.clock.now() >= until)
+            co_return probed;
+        co_await ports_.clock.sleep(pause);
+    }
+}
+
+boost::asio::awaitable<Result<StepCheck>> Ready::check(StepContext& context) {
+    const auto probed = co_await probe_until(context, ports_.clock.now() + patience_of_check);
     if (probed)
         co_return StepCheck::yes("Jupyter answers");
     co_return StepCheck::due(probed.error().message);
 }
 
 boost::asio::awaitable<Result<void>> Ready::apply(StepContext& context) {
-    StepCommands commands{context};
-    const auto until = ports_.clock.now() + patience;
-    while (true) {
-        auto probed = co_await probe_through_front(commands, ports_, port_);
-        if (probed || probed.error().kind == ErrorKind::permanent)
-            co_return probed;
-        if (ports_.clock.now() >= until)
-            co_return agent::context(probed.error(), "waiting for Jupyter behind the front");
-        co_await ports_.clock.sleep(200ms);
-    }
+    const auto probed = co_await probe_until(context, ports_.clock.now() + patience);
+    if (!probed)
+        co_return agent::context(probed.error(), "waiting for Jupyter behind the front");
+    co_return Result<void>{};
 }
 
 } // namespace agent

@@ -17,6 +17,9 @@ public:
     boost::asio::awaitable<Result<void>> apply(StepContext& context) override;
 
 private:
+    // Until it is answered, found to be open, or `until` has passed.
+    boost::asio::awaitable<Result<void>> probe_until(StepContext& context, Monotonic until);
+
     StepPorts ports_;
     std::uint16_t port_;
 };
