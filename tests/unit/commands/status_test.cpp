@@ -73,7 +73,6 @@ Status ready_status() {
 TEST_CASE("status: a ready machine in 80 columns", "[unit][commands]") {
     CHECK(render_status(fresh(ready_status()), now, Colours::off) ==
           "ready for 12 min: https://203.0.113.7:8888/\n"
-          "Jupyter is open, everything is in place\n"
           "certificate 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08\n"
           "\n"
           "STEP             STATE        TIME  REASON\n"
@@ -143,6 +142,7 @@ TEST_CASE("status: without a status there is one sentence", "[unit][commands]") 
 TEST_CASE("status: no line but one with an unbreakable word exceeds 80 columns",
           "[unit][commands]") {
     Status status = ready_status();
+    status.state = MachineState::provisioning; // which shows its summary
     status.summary = "Ein Jupyter läuft, 環境 ist da und jeder Schritt hat seine Zeit gebraucht, "
                      "auch wenn es lange gedauert hat";
     status.steps.push_back(
@@ -160,6 +160,7 @@ TEST_CASE("status: no line but one with an unbreakable word exceeds 80 columns",
 
 TEST_CASE("status: nothing in the file can speak to the terminal", "[unit][commands]") {
     Status status = ready_status();
+    status.state = MachineState::provisioning; // which shows its summary
     status.summary = "\033[2Jcleared";
     status.url = "https://x/\033]0;title\007";
     status.steps.push_back(step("a\nb", "sta\tte", 0, "\r\033[1A"));
