@@ -41,7 +41,7 @@ Result<Secret> read_secret(const std::filesystem::path& given, const std::string
     if (!*content || trim(**content).empty())
         return misconfigured("The front's " + credential +
                                  " is missing or empty: " + path.string() + ".",
-                             "`agent retry` makes it again.");
+                             "`systemctl restart agent` makes it again.");
     return Secret{std::move(**content)};
 }
 

@@ -172,9 +172,7 @@ Error installer_error(const CommandOutcome& outcome) {
     Error error = permanent(describe(outcome) + ": " + printable(without_drawing(words), 900));
     if (contains("No solution found") || contains("No matching distribution found") ||
         contains("was not found in the package registry") || contains("ResolutionImpossible")) {
-        error.next =
-            "correct [python] packages (see the names above), then boot again or change the "
-            "configuration in the metadata";
+        error.next = "correct [python] packages in the configuration: see the names above";
         return error;
     }
     if (contains("No space left on device")) {
