@@ -12,8 +12,9 @@ namespace agent::test {
 
 class TempRoot {
 public:
-    TempRoot() {
-        std::string pattern = (std::filesystem::temp_directory_path() / "agent-test.XXXXXX").string();
+    TempRoot() : TempRoot{std::filesystem::temp_directory_path()} {}
+    explicit TempRoot(const std::filesystem::path& parent) {
+        std::string pattern = (parent / "agent-test.XXXXXX").string();
         if (!::mkdtemp(pattern.data()))
             throw std::runtime_error{"mkdtemp failed"};
         path_ = pattern;
@@ -23,6 +24,12 @@ public:
     ~TempRoot() {
         std::error_code ignored;
         std::filesystem::remove_all(path_, ignored);
+    }
+
+    // A place where syncing costs nothing, for tests that write a great deal.
+    static std::filesystem::path in_memory() {
+        return std::filesystem::is_directory("/dev/shm") ? "/dev/shm"
+                                                         : std::filesystem::temp_directory_path();
     }
 
     [[nodiscard]] const std::filesystem::path& path() const { return path_; }

@@ -1,0 +1,34 @@
+// Owns the machine's users in tests.
+#pragma once
+
+#include "agent/ports/account.hpp"
+
+#include <boost/asio/awaitable.hpp>
+
+#include <map>
+#include <optional>
+#include <string>
+
+#include <unistd.h>
+
+namespace agent::test {
+
+class FakeAccounts final : public Accounts {
+public:
+    boost::asio::awaitable<Result<std::optional<Account>>> find(std::string name) override {
+        if (refusal)
+            co_return *refusal;
+        const auto found = users.find(name);
+        co_return found == users.end() ? std::nullopt : std::optional{found->second};
+    }
+
+    // A user whose files this process may own: itself, whatever the name.
+    Account& add(const std::string& name) {
+        return users[name] = {name, ::geteuid(), ::getegid(), "/home/" + name, "/bin/bash"};
+    }
+
+    std::map<std::string, Account> users;
+    std::optional<Error> refusal;
+};
+
+} // namespace agent::test

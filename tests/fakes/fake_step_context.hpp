@@ -1,0 +1,38 @@
+// Owns what a step is given in tests: commands are scripted, everything said is recorded.
+#pragma once
+
+#include "agent/graph/step.hpp"
+#include "tests/fakes/fake_commands.hpp"
+
+#include <boost/asio/awaitable.hpp>
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace agent::test {
+
+class FakeStepContext final : public StepContext {
+public:
+    explicit FakeStepContext(FakeCommands& commands) : commands_{commands} {}
+
+    boost::asio::awaitable<Result<CommandOutcome>> run(Command command) override {
+        return commands_.run(std::move(command));
+    }
+    void log(std::string_view line) override { lines.emplace_back(line); }
+    void progress(std::string_view phrase) override { phrases.emplace_back(phrase); }
+    [[nodiscard]] std::optional<std::string> last_fingerprint() const override { return last; }
+    [[nodiscard]] bool on_new_instance() const override { return new_instance; }
+
+    std::vector<std::string> lines;
+    std::vector<std::string> phrases;
+    std::optional<std::string> last;
+    bool new_instance = false;
+
+private:
+    FakeCommands& commands_;
+};
+
+} // namespace agent::test

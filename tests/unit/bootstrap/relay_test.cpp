@@ -1,0 +1,150 @@
+#include "agent/ports/layout.hpp"
+#include "agent/report/status_file.hpp"
+#include "bootstrap/relay.hpp"
+#include "tests/fakes/fake_clock.hpp"
+#include "tests/support/lock_holder.hpp"
+#include "tests/support/run_coroutine.hpp"
+#include "tests/support/temp_root.hpp"
+
+#include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
+#include <catch2/matchers/catch_matchers_string.hpp>
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+using namespace agent;
+using namespace agent::test;
+using namespace std::chrono_literals;
+using Catch::Matchers::ContainsSubstring;
+using Lines = std::vector<std::string>;
+
+namespace {
+
+StepStatus
+step(std::string id, std::string state, std::string reason = {}, std::string error = {}) {
+    StepStatus status;
+    status.id = std::move(id);
+    status.state = std::move(state);
+    status.reason = std::move(reason);
+    status.error = std::move(error);
+    return status;
+}
+
+Status with(std::vector<StepStatus> steps) {
+    Status status;
+    status.steps = std::move(steps);
+    return status;
+}
+
+// A machine whose daemon lives and says what the test writes.
+class Machine {
+public:
+    Machine() { std::filesystem::create_directories(directory_.root() / "/run/agent"); }
+    void says(const Status& status) {
+        StatusFile file{directory_.root()};
+        REQUIRE(file.write(status).has_value());
+    }
+    int relay(std::chrono::milliseconds longest = 10s) {
+        boost::asio::io_context io;
+        return run_coroutine(
+            io,
+            relay_until_settled(directory_.root(), clock, longest, [this](std::string_view line) {
+                lines.emplace_back(line);
+            }));
+    }
+    [[nodiscard]] std::filesystem::path lock() const {
+        return directory_.root() / layout::lock_file;
+    }
+
+    FakeClock clock;
+    Lines lines;
+
+private:
+    TempRoot directory_;
+};
+
+} // namespace
+
+TEST_CASE("relay: every change of a step is one line, and none is told twice",
+          "[unit][bootstrap]") {
+    StepRelay relay;
+    CHECK(
+        relay.lines(with({step("python", "pending"), step("tls_certificate", "pending")})).empty());
+    CHECK(relay.lines(with({step("python", "running", "no Python at /opt/jupyter"),
+                            step("tls_certificate", "satisfied", "SHA-256 12ab...")})) ==
+          Lines{"python: running: no Python at /opt/jupyter", "tls_certificate: satisfied"});
+    CHECK(relay
+              .lines(with({step("python", "running", "making a venv"),
+                           step("tls_certificate", "satisfied")}))
+              .empty());
+    auto applied = step("python", "applied", "Python 3.11.2");
+    applied.seconds = 12.6;
+    CHECK(relay.lines(with({applied, step("tls_certificate", "satisfied")})) ==
+          Lines{"python: applied (13 s): Python 3.11.2"});
+}
+
+TEST_CASE("relay: a failure is told with its error, a blocked step with its cause",
+          "[unit][bootstrap]") {
+    StepRelay relay;
+    CHECK(relay.lines(with({step("python", "failed", "", "no space left"),
+                            step("ready", "blocked", "needs python, which failed")})) ==
+          Lines{"python: failed: no space left", "ready: blocked: needs python, which failed"});
+    CHECK(relay.lines(with({step("python", "running"), step("ready", "pending")})) ==
+          Lines{"python: running"});
+    CHECK(relay.lines(with({step("python", "failed", "", "again"), step("ready", "blocked")})) ==
+          Lines{"python: failed: again"});
+}
+
+TEST_CASE("relay: a line is one line on a serial console, and bounded", "[unit][bootstrap]") {
+    StepRelay relay;
+    const auto lines = relay.lines(
+        with({step("python", "failed", "", "two\nlines \x1b[2J" + std::string(5000, 'x'))}));
+    REQUIRE(lines.size() == 1);
+    CHECK(lines.front().size() <= 303);
+    CHECK(lines.front().starts_with("python: failed: two lines ?[2J"));
+}
+
+TEST_CASE("relay: the end is the exit status that `agent status` gives", "[unit][bootstrap]") {
+    struct Row {
+        MachineState state;
+        int exit;
+    };
+    const auto row = GENERATE(
+        Row{MachineState::ready, 0}, Row{MachineState::failed, 1}, Row{MachineState::degraded, 2});
+    Machine machine;
+    Status status = with({step("python", "applied")});
+    status.state = row.state;
+    status.summary = "this is how it stands";
+    status.problem = Problem{"python", "permanent", "no", "free some space"};
+    machine.says(status);
+    const LockHolder daemon{machine.lock()};
+    CHECK(machine.relay() == row.exit);
+    CHECK(machine.lines ==
+          Lines{"python: applied (0 s)", "this is how it stands", "next: free some space"});
+}
+
+TEST_CASE("relay: what has not settled in time is exit 3, with where to look",
+          "[unit][bootstrap]") {
+    Machine machine;
+    Status status = with({step("python", "running")});
+    status.state = MachineState::provisioning;
+    machine.says(status);
+    const LockHolder daemon{machine.lock()};
+    const auto begin = machine.clock.now();
+    CHECK(machine.relay(10s) == 3);
+    CHECK(machine.clock.now() - begin <= 11s);
+    REQUIRE(machine.lines.size() == 2);
+    CHECK(machine.lines.front() == "python: running");
+    CHECK_THAT(machine.lines.back(), ContainsSubstring("agent status"));
+}
+
+TEST_CASE("relay: what a dead daemon left is not believed", "[unit][bootstrap]") {
+    Machine machine;
+    Status status;
+    status.state = MachineState::ready;
+    machine.says(status);
+    CHECK(machine.relay(2s) == 3);
+    CHECK(machine.lines.size() == 1);
+}

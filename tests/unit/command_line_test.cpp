@@ -1,0 +1,150 @@
+#include "agent/command_line.hpp"
+#include "agent/ports/layout.hpp"
+
+#include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
+#include <catch2/matchers/catch_matchers_string.hpp>
+
+#include <chrono>
+#include <optional>
+#include <string>
+#include <vector>
+
+using namespace agent;
+using namespace std::chrono_literals;
+using Catch::Matchers::ContainsSubstring;
+using Words = std::vector<std::string>;
+
+namespace {
+
+command_line::Invocation parsed(const Words& words) {
+    std::vector<const char*> argv{"agent"};
+    for (const auto& word : words)
+        argv.push_back(word.c_str());
+    return command_line::parse(static_cast<int>(argv.size()), argv.data());
+}
+
+template <class T> T parsed_as(const Words& words) {
+    const auto invocation = parsed(words);
+    INFO("agent " << (words.empty() ? "" : words.front()));
+    REQUIRE(std::holds_alternative<T>(invocation));
+    return std::get<T>(invocation);
+}
+
+} // namespace
+
+TEST_CASE("command line: wrong usage is exit 64 and points at the help", "[unit][commands]") {
+    const auto words = GENERATE(Words{},
+                                Words{"nonsense"},
+                                Words{"--nonsense"},
+                                Words{"run", "now"},
+                                Words{"status", "--jsno"},
+                                Words{"status", "--wait=soon"},
+                                Words{"status", "--wait=10"},
+                                Words{"status", "--wait=-5s"},
+                                Words{"status", "--wait", "later"},
+                                Words{"status", "extra", "word"},
+                                Words{"check"},
+                                Words{"check", "--strict", "a.toml"},
+                                Words{"password", "geheim"},
+                                Words{"jupyter"},
+                                Words{"jupyter", "--program", "/bin/true"},
+                                Words{"front"},
+                                Words{"front", "--backend-owner", "somebody"},
+                                Words{"worker"},
+                                Words{"worker", "nonsense"},
+                                Words{"worker", "environment"});
+    INFO((words.empty() ? std::string{"(nothing)"} : words.back()));
+    const auto answer = parsed_as<command_line::Answer>(words);
+    CHECK(answer.exit_code == 64);
+    CHECK(answer.text.starts_with("agent: "));
+    CHECK_THAT(answer.text, ContainsSubstring("agent --help"));
+    CHECK(answer.text.ends_with("\n"));
+}
+
+TEST_CASE("command line: help and the version are answers, not failures", "[unit][commands]") {
+    const auto help = parsed_as<command_line::Answer>({"--help"});
+    CHECK(help.exit_code == 0);
+    for (const std::string command : {"run", "status", "check", "password", "jupyter", "front"})
+        CHECK_THAT(help.text, ContainsSubstring("\n  " + command + " "));
+    CHECK_THAT(help.text, !ContainsSubstring("worker"));
+    const auto version = parsed_as<command_line::Answer>({"--version"});
+    CHECK(version.exit_code == 0);
+    CHECK(version.text.starts_with("agent 0."));
+    CHECK(parsed_as<command_line::Answer>({"status", "--help"}).exit_code == 0);
+}
+
+TEST_CASE("command line: status waits for ever, for a while, or not at all", "[unit][commands]") {
+    struct Row {
+        Words words;
+        bool json;
+        bool wait;
+        std::optional<std::chrono::milliseconds> timeout;
+    };
+    const auto row = GENERATE(Row{{"status"}, false, false, {}},
+                              Row{{"status", "--json"}, true, false, {}},
+                              Row{{"status", "--wait"}, false, true, {}},
+                              Row{{"status", "--wait", "--json"}, true, true, {}},
+                              Row{{"status", "--json", "--wait"}, true, true, {}},
+                              Row{{"status", "--wait=90s"}, false, true, 90s},
+                              Row{{"status", "--wait", "10m"}, false, true, 10min},
+                              Row{{"status", "--wait=2h", "--json"}, true, true, 2h},
+                              Row{{"status", "--wait=0s"}, false, true, 0s});
+    const auto status = parsed_as<command_line::Status>(row.words);
+    CHECK(status.json == row.json);
+    CHECK(status.wait == row.wait);
+    CHECK(status.timeout == row.timeout);
+}
+
+TEST_CASE("command line: every file to check is taken, in its order", "[unit][commands]") {
+    const auto check = parsed_as<command_line::Check>({"check", "b.toml", "a.toml"});
+    CHECK(check.files == std::vector<std::filesystem::path>{"b.toml", "a.toml"});
+}
+
+TEST_CASE("command line: commands without options are themselves", "[unit][commands]") {
+    parsed_as<command_line::Run>({"run"});
+    parsed_as<command_line::Password>({"password"});
+    parsed_as<command_line::ProbeWorker>({"worker", "probe"});
+    CHECK(parsed_as<command_line::EnvironmentWorker>({"worker", "environment", "/opt/jupyter"})
+              .prefix == "/opt/jupyter");
+}
+
+TEST_CASE("command line: the units say what their processes need to know", "[unit][commands]") {
+    const auto jupyter = parsed_as<command_line::Jupyter>(
+        {"jupyter", "--program", "/opt/jupyter/bin/jupyter-lab", "--config", "/etc/agent/j.json"});
+    CHECK(jupyter.program == "/opt/jupyter/bin/jupyter-lab");
+    CHECK(jupyter.config == "/etc/agent/j.json");
+    const auto front = parsed_as<command_line::Front>({"front", "--backend-owner", "1000"});
+    CHECK(front.backend_owner == 1000);
+    CHECK(front.backend == layout::jupyter_socket);
+    CHECK(parsed_as<command_line::Front>(
+              {"front", "--backend", "/run/other.sock", "--backend-owner=1000"})
+              .backend == "/run/other.sock");
+}
+
+TEST_CASE("command line: a duration is a number and its unit", "[unit][commands]") {
+    struct Row {
+        std::string text;
+        std::optional<std::chrono::milliseconds> duration;
+    };
+    const auto row = GENERATE(Row{"0s", 0ms},
+                              Row{"1500ms", 1500ms},
+                              Row{"90s", 90s},
+                              Row{"10m", 10min},
+                              Row{"2h", 2h},
+                              Row{"31536000h", 31'536'000h},
+                              Row{"", {}},
+                              Row{"s", {}},
+                              Row{"10", {}},
+                              Row{"10 s", {}},
+                              Row{" 10s", {}},
+                              Row{"10sec", {}},
+                              Row{"10d", {}},
+                              Row{"1.5h", {}},
+                              Row{"-1s", {}},
+                              Row{"+1s", {}},
+                              Row{"1h30m", {}},
+                              Row{"31536001s", {}},
+                              Row{"99999999999999999999s", {}});
+    CHECK(command_line::parse_duration(row.text) == row.duration);
+}

@@ -1,0 +1,176 @@
+#include "agent/graph/plan.hpp"
+#include "agent/steps/catalog.hpp"
+#include "tests/support/result_value.hpp"
+#include "tests/support/step_world.hpp"
+
+#include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
+#include <catch2/matchers/catch_matchers_string.hpp>
+
+#include <algorithm>
+#include <string>
+#include <vector>
+
+using namespace agent;
+using namespace agent::test;
+using Catch::Matchers::ContainsSubstring;
+using Words = std::vector<std::string>;
+
+namespace {
+
+std::vector<StepTraits> traits_of(const std::vector<Step>& steps) {
+    std::vector<StepTraits> traits;
+    for (const auto& step : steps)
+        traits.push_back(step.traits);
+    return traits;
+}
+
+std::string fingerprint_of(const std::vector<Step>& steps, const std::string& id) {
+    const auto found = std::find_if(
+        steps.begin(), steps.end(), [&](const Step& step) { return step.traits.id == id; });
+    REQUIRE(found != steps.end());
+    return found->guarantee->fingerprint();
+}
+
+MachineFacts vm() {
+    MachineFacts facts;
+    facts.instance_id = "1";
+    facts.name = "vm-1";
+    facts.hostname = "vm-1.europe-west1-b.c.project.internal";
+    facts.internal_addresses = {"10.132.0.2"};
+    facts.external_addresses = {"203.0.113.7"};
+    return facts;
+}
+
+Settings with_password() {
+    Settings settings;
+    settings.jupyter.password_hash = "argon2:geheim";
+    return settings;
+}
+
+} // namespace
+
+TEST_CASE("catalog: whatever is asked for, the table can be planned", "[unit][steps]") {
+    StepWorld world;
+    Settings settings;
+    settings.python.kind = GENERATE(PythonKind::venv, PythonKind::none);
+    settings.jupyter.interface = GENERATE(JupyterInterface::lab, JupyterInterface::notebook);
+    const bool on_gce = GENERATE(true, false);
+    const MachineFacts facts = vm();
+    const auto steps = make_steps(settings, on_gce ? &facts : nullptr, world.ports());
+    CHECK(Plan::make(traits_of(steps)).has_value());
+    for (const auto& step : steps) {
+        INFO(step.traits.id);
+        CHECK(step.guarantee != nullptr);
+        CHECK(step.traits.deadline > std::chrono::seconds{0});
+        CHECK(step.traits.attempts >= 1);
+    }
+}
+
+TEST_CASE("catalog: the steps, and what a new instance makes anew", "[unit][steps]") {
+    StepWorld world;
+    Words of_the_instance;
+    Words ids;
+    for (const auto& step : traits_of(make_steps(Settings{}, nullptr, world.ports()))) {
+        ids.push_back(step.id);
+        if (step.scope == Scope::instance)
+            of_the_instance.push_back(step.id);
+    }
+    CHECK(ids == Words{"service_user",
+                       "apt_packages",
+                       "tls_certificate",
+                       "python",
+                       "python_packages",
+                       "jupyter_config",
+                       "front",
+                       "jupyter_unit",
+                       "ready"});
+    CHECK(of_the_instance == Words{"tls_certificate", "jupyter_config"});
+}
+
+TEST_CASE("catalog: without Python there is no Jupyter to make", "[unit][steps]") {
+    StepWorld world;
+    Settings settings;
+    settings.python.kind = PythonKind::none;
+    settings.apt.packages = {"git"};
+    const auto steps = make_steps(settings, nullptr, world.ports());
+    for (const auto& step : steps)
+        for (const std::string id : {"python", "python_packages", "jupyter_unit", "ready"})
+            CHECK(step.traits.id != id);
+    CHECK(fingerprint_of(steps, "apt_packages") == "git");
+}
+
+TEST_CASE("catalog: what the interface needs is asked for once", "[unit][steps]") {
+    StepWorld world;
+    const auto fingerprint = [&](JupyterInterface interface, Words packages) {
+        Settings settings;
+        settings.jupyter.interface = interface;
+        settings.python.packages = std::move(packages);
+        return fingerprint_of(make_steps(settings, nullptr, world.ports()), "python_packages");
+    };
+    using enum JupyterInterface;
+    CHECK(fingerprint(lab, {"pandas"}) == fingerprint(lab, {"pandas", "jupyterlab"}));
+    CHECK(fingerprint(lab, {"pandas"}) != fingerprint(notebook, {"pandas", "jupyterlab"}));
+    CHECK(fingerprint(notebook, {"pandas"}) == fingerprint(notebook, {"notebook", "pandas"}));
+    CHECK(fingerprint(lab, {"JupyterLab>=4"}) != fingerprint(lab, {"JupyterLab>=4", "jupyterlab"}));
+    CHECK(fingerprint_of(make_steps(Settings{}, nullptr, world.ports()), "apt_packages") ==
+          "python3-venv");
+}
+
+TEST_CASE("catalog: the certificate names every way to the machine", "[unit][steps]") {
+    StepWorld world;
+    Settings settings;
+    settings.tls.names = {"jupyter.example.com"};
+    const MachineFacts facts = vm();
+    const std::string names =
+        fingerprint_of(make_steps(settings, &facts, world.ports()), "tls_certificate");
+    for (const std::string name : {"localhost",
+                                   "127.0.0.1",
+                                   "jupyter.example.com",
+                                   "10.132.0.2",
+                                   "203.0.113.7",
+                                   "vm-1",
+                                   "vm-1.europe-west1-b.c.project.internal"})
+        CHECK_THAT(names, ContainsSubstring(name));
+}
+
+TEST_CASE("catalog: without a password the front is for this machine alone", "[unit][steps]") {
+    StepWorld world;
+    CHECK_THAT(fingerprint_of(make_steps(Settings{}, nullptr, world.ports()), "front"),
+               ContainsSubstring("this machine"));
+    CHECK_THAT(fingerprint_of(make_steps(with_password(), nullptr, world.ports()), "front"),
+               ContainsSubstring("everywhere"));
+}
+
+TEST_CASE("catalog: no fingerprint tells the password's hash", "[unit][steps]") {
+    StepWorld world;
+    for (const auto& step : make_steps(with_password(), nullptr, world.ports()))
+        CHECK_THAT(step.guarantee->fingerprint(), !ContainsSubstring("geheim"));
+}
+
+TEST_CASE("catalog: the address is the one that a person can type", "[unit][steps]") {
+    struct Row {
+        bool password;
+        Words external;
+        Words internal;
+        std::uint16_t port;
+        std::string url;
+    };
+    const auto row =
+        GENERATE(Row{true, {"203.0.113.7"}, {"10.0.0.2"}, 8888, "https://203.0.113.7:8888/"},
+                 Row{true, {}, {"10.0.0.2"}, 8888, "https://10.0.0.2:8888/"},
+                 Row{true, {}, {}, 8888, "https://127.0.0.1:8888/"},
+                 Row{true, {"203.0.113.7"}, {"10.0.0.2"}, 443, "https://203.0.113.7/"},
+                 Row{true, {"2001:db8::1"}, {}, 8888, "https://[2001:db8::1]:8888/"},
+                 Row{false, {"203.0.113.7"}, {"10.0.0.2"}, 8888, "https://127.0.0.1:8888/"});
+    Settings settings = row.password ? with_password() : Settings{};
+    settings.jupyter.port = row.port;
+    MachineFacts facts;
+    facts.external_addresses = row.external;
+    facts.internal_addresses = row.internal;
+    CHECK(jupyter_url(settings, &facts) == row.url);
+}
+
+TEST_CASE("catalog: off the cloud the machine knows no address but its own", "[unit][steps]") {
+    CHECK(jupyter_url(with_password(), nullptr) == "https://127.0.0.1:8888/");
+}

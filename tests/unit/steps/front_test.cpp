@@ -1,0 +1,163 @@
+#include "agent/ports/layout.hpp"
+#include "agent/steps/front.hpp"
+#include "agent/steps/tls_certificate.hpp"
+#include "tests/support/result_value.hpp"
+#include "tests/support/step_world.hpp"
+
+#include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
+#include <catch2/matchers/catch_matchers_string.hpp>
+
+#include <string>
+#include <vector>
+
+#include <unistd.h>
+
+using namespace agent;
+using namespace agent::test;
+using Catch::Matchers::ContainsSubstring;
+using Orders = std::vector<std::string>;
+
+namespace {
+
+constexpr const char* socket_drop_in = "/etc/systemd/system/agent-front.socket.d/10-machine.conf";
+constexpr const char* service_drop_in = "/etc/systemd/system/agent-front.service.d/10-machine.conf";
+
+UnitState
+unit_state(std::string active, std::string sub, std::string says = {}, std::string result = {}) {
+    UnitState state;
+    state.active = std::move(active);
+    state.sub = std::move(sub);
+    state.status_text = std::move(says);
+    state.result = std::move(result);
+    return state;
+}
+
+// A machine whose systemd does as it is told.
+class Machine {
+public:
+    explicit Machine(Reach reach = Reach::everywhere, std::uint16_t port = 8888)
+        : step{world.ports(), "jupyter", port, reach} {
+        world.accounts.add("jupyter");
+        TlsCertificate certificate{world.ports(), "vm", {"localhost"}};
+        REQUIRE(world.apply(certificate).has_value());
+        world.services.on_order = [this](const std::string& order) {
+            if (order == "restart agent-front.socket")
+                world.services.units[layout::front_socket_unit] = unit_state("active", "listening");
+            if (order == "stop agent-front.service")
+                world.services.units[layout::front_unit] = unit_state("inactive", "dead");
+            if (order == "restart agent-front.service")
+                world.services.units[layout::front_unit] =
+                    unit_state("active", "running", status());
+            if (order == "daemon-reload")
+                for (auto& [name, unit] : world.services.units)
+                    unit.needs_reload = false;
+        };
+    }
+    [[nodiscard]] std::string status() const {
+        return "certificate " + current_certificate_sha256(world.root()).substr(0, 12) +
+               "; 3 sessions";
+    }
+    [[nodiscard]] std::string why_due() {
+        const auto checked = world.check(step).value();
+        return checked.satisfied ? "" : checked.reason;
+    }
+
+    StepWorld world;
+    Front step;
+};
+
+} // namespace
+
+TEST_CASE("front: the port is held everywhere only when there is a password", "[unit][steps]") {
+    struct Row {
+        Reach reach;
+        std::uint16_t port;
+        std::string drop_in;
+    };
+    const auto row = GENERATE(
+        Row{Reach::everywhere, 8888, "[Socket]\nListenStream=\nListenStream=8888\n"},
+        Row{Reach::everywhere, 443, "[Socket]\nListenStream=\nListenStream=443\n"},
+        Row{Reach::this_machine, 8888, "[Socket]\nListenStream=\nListenStream=127.0.0.1:8888\n"});
+    Machine machine{row.reach, row.port};
+    REQUIRE(machine.world.apply(machine.step).has_value());
+    CHECK(machine.world.content(socket_drop_in) == row.drop_in);
+}
+
+TEST_CASE("front: it is told whose process Jupyter must be", "[unit][steps]") {
+    Machine machine;
+    machine.world.accounts.users["jupyter"].uid = 1234;
+    REQUIRE(machine.world.apply(machine.step).has_value());
+    CHECK_THAT(machine.world.content(service_drop_in),
+               ContainsSubstring("Environment=AGENT_BACKEND_OWNER=1234\n"));
+}
+
+TEST_CASE("front: fitted, held and serving our certificate is all it takes", "[unit][steps]") {
+    Machine machine;
+    CHECK(machine.why_due() == "the units are not fitted to this machine");
+    REQUIRE(machine.world.apply(machine.step).has_value());
+    CHECK(machine.why_due().empty());
+    auto& units = machine.world.services.units;
+    SECTION("the socket is gone") {
+        units[layout::front_socket_unit].active = "failed";
+        CHECK(machine.why_due() == "port 8888 is not held");
+    }
+    SECTION("the service is down") {
+        units[layout::front_unit].active = "activating";
+        CHECK(machine.why_due() == "the front is activating");
+    }
+    SECTION("the service is not running yet: the first connection starts it") {
+        units[layout::front_unit] = unit_state("inactive", "dead");
+        CHECK(machine.why_due().empty());
+    }
+    SECTION("systemd knows older units") {
+        units[layout::front_socket_unit].needs_reload = true;
+        CHECK(machine.why_due() == "systemd has not read the units yet");
+    }
+    SECTION("another certificate is served") {
+        units[layout::front_unit].status_text = "certificate 000000000000";
+        CHECK(machine.why_due() == "the front serves another certificate");
+    }
+    SECTION("somebody changed the drop-in") {
+        machine.world.put(socket_drop_in, "[Socket]\nListenStream=0.0.0.0:8888\n");
+        CHECK(machine.why_due() == "the units are not fitted to this machine");
+    }
+}
+
+TEST_CASE("front: a held port is let go only when another one is asked for", "[unit][steps]") {
+    Machine machine;
+    REQUIRE(machine.world.apply(machine.step).has_value());
+    CHECK(machine.world.services.orders == Orders{"daemon-reload",
+                                                  "stop agent-front.service",
+                                                  "restart agent-front.socket",
+                                                  "restart agent-front.service"});
+    machine.world.services.orders.clear();
+    REQUIRE(machine.world.apply(machine.step).has_value());
+    CHECK(machine.world.services.orders == Orders{"daemon-reload", "restart agent-front.service"});
+
+    machine.world.services.orders.clear();
+    Front other{machine.world.ports(), "jupyter", 8889, Reach::everywhere};
+    REQUIRE(machine.world.apply(other).has_value());
+    CHECK(machine.world.services.orders.at(2) == "restart agent-front.socket");
+}
+
+TEST_CASE("front: one that does not come up is told with what to look at", "[unit][steps]") {
+    Machine machine;
+    machine.world.services.on_order = nullptr;
+    machine.world.services.units[layout::front_unit] =
+        unit_state("failed", "failed", "", "exit-code");
+    const auto begin = machine.world.clock.now();
+    const auto applied = machine.world.apply(machine.step);
+    REQUIRE(applied.has_error());
+    CHECK(applied.error().kind == ErrorKind::transient);
+    CHECK_THAT(applied.error().message, ContainsSubstring("port 8888"));
+    CHECK_THAT(applied.error().message, ContainsSubstring("failed (exit-code)"));
+    CHECK_THAT(applied.error().next, ContainsSubstring("journalctl"));
+    CHECK(machine.world.clock.now() - begin <= std::chrono::seconds{21});
+}
+
+TEST_CASE("front: systemd that cannot be asked or ordered is an Error", "[unit][steps]") {
+    Machine machine;
+    machine.world.services.refusal = transient("systemctl did not end");
+    CHECK(machine.world.apply(machine.step).error().message == "systemctl did not end");
+}

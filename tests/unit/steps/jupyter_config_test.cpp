@@ -1,0 +1,232 @@
+#include "agent/ports/documents.hpp"
+#include "agent/ports/layout.hpp"
+#include "agent/steps/jupyter_config.hpp"
+#include "tests/support/result_value.hpp"
+#include "tests/support/step_world.hpp"
+
+#include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
+#include <catch2/matchers/catch_matchers_string.hpp>
+
+#include <algorithm>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+using namespace agent;
+using namespace agent::test;
+using Catch::Matchers::ContainsSubstring;
+using Catch::Matchers::Matches;
+
+namespace {
+
+const Secret hash{"argon2:$argon2id$v=19$m=10240,t=10,p=8$c2FsdA$aGFzaA"};
+const Secret token{std::string(64, 'a')};
+
+class Config {
+public:
+    explicit Config(std::filesystem::path directory = "work", Secret password = hash)
+        : step{world.ports(), {"jupyter", std::move(directory), std::move(password)}} {
+        world.accounts.add("jupyter");
+        world.commands.when({"mkdir"}).exits(0);
+        world.commands.when({"test", "-d"}).exits(0);
+    }
+    [[nodiscard]] std::string why_due() {
+        const auto checked = world.check(step).value();
+        return checked.satisfied ? "" : checked.reason;
+    }
+
+    StepWorld world;
+    JupyterConfig step;
+};
+
+Value parsed(const std::filesystem::path& directory, const Secret& password) {
+    return parse_json(jupyter_config_text(directory, password, token)).value();
+}
+
+const Value* at(const Value& value, const std::vector<std::string>& path) {
+    const Value* found = &value;
+    for (const auto& key : path)
+        found = found ? found->find(key) : nullptr;
+    return found;
+}
+
+std::string text_at(const Value& value, const std::vector<std::string>& path) {
+    const Value* found = at(value, path);
+    return found && found->as_string() ? *found->as_string() : "(none)";
+}
+
+bool is(const Value& value, const std::vector<std::string>& path, bool expected) {
+    const Value* found = at(value, path);
+    return found && found->as_bool() && *found->as_bool() == expected;
+}
+
+void need_root() {
+    if (::geteuid() != 0)
+        SKIP("only root may give the file to root");
+}
+
+} // namespace
+
+TEST_CASE("jupyter_config: it listens on its unix socket and nowhere else", "[unit][steps]") {
+    const Value config = parsed("/home/jupyter/work", hash);
+    CHECK(text_at(config, {"ServerApp", "sock"}) == layout::jupyter_socket);
+    REQUIRE(config.as_object());
+    for (const auto& section : *config.as_object()) {
+        REQUIRE(section.value.as_object());
+        for (const auto& member : *section.value.as_object())
+            for (const std::string key :
+                 {"ip", "port", "certfile", "keyfile", "custom_display_url", "allow_origin"})
+                CHECK(member.key != key);
+    }
+}
+
+TEST_CASE("jupyter_config: nobody comes in without the token or the password", "[unit][steps]") {
+    const Value config = parsed("/home/jupyter/work", hash);
+    CHECK(is(config, {"ServerApp", "allow_unauthenticated_access"}, false));
+    CHECK(is(config, {"ServerApp", "allow_root"}, false));
+    CHECK(text_at(config, {"IdentityProvider", "token"}) == token.reveal());
+    CHECK(text_at(config, {"PasswordIdentityProvider", "hashed_password"}) == hash.reveal());
+    CHECK(is(config, {"PasswordIdentityProvider", "allow_password_change"}, false));
+    CHECK(is(config, {"IdentityProvider", "secure_cookie"}, true));
+}
+
+TEST_CASE("jupyter_config: without a password the token alone opens", "[unit][steps]") {
+    const Value config = parsed("/home/jupyter", Secret{});
+    CHECK(text_at(config, {"PasswordIdentityProvider", "hashed_password"}).empty());
+    CHECK(text_at(config, {"IdentityProvider", "token"}) == token.reveal());
+}
+
+TEST_CASE("jupyter_config: it opens where the configuration says", "[unit][steps]") {
+    CHECK(text_at(parsed("/srv/é \"quoted\"", hash), {"ServerApp", "root_dir"}) ==
+          "/srv/é \"quoted\"");
+}
+
+TEST_CASE("jupyter_config: the user makes his directory himself", "[unit][steps]") {
+    need_root();
+    struct Row {
+        std::string configured;
+        std::string made;
+    };
+    const auto row = GENERATE(
+        Row{"work", "/home/jupyter/work"}, Row{"", "/home/jupyter"}, Row{"/srv/work", "/srv/work"});
+    Config config{row.configured};
+    REQUIRE(config.world.apply(config.step).has_value());
+    const auto make = config.world.commands.all_with("mkdir").front();
+    CHECK(FakeCommands::line(make) == "/usr/bin/mkdir --parents -- " + row.made);
+    REQUIRE(make.as.has_value());
+    CHECK(make.as->name == "jupyter");
+    CHECK_THAT(config.world.content(layout::jupyter_config),
+               ContainsSubstring("\"" + row.made + "\""));
+}
+
+TEST_CASE("jupyter_config: the files are there for those who need them and no one else",
+          "[unit][steps]") {
+    need_root();
+    Config config;
+    config.world.accounts.users["jupyter"].gid = 4242;
+    REQUIRE(config.world.apply(config.step).has_value());
+    CHECK(config.world.mode(layout::front_token) == 0600U);
+    CHECK(config.world.mode("/var/lib/agent/front") == 0700U);
+    CHECK(config.world.mode(layout::jupyter_config) == 0640U);
+    struct stat status{};
+    REQUIRE(::stat((config.world.root() / layout::jupyter_config).c_str(), &status) == 0);
+    CHECK(status.st_uid == 0);
+    CHECK(status.st_gid == 4242);
+    CHECK(config.why_due().empty());
+}
+
+TEST_CASE("jupyter_config: the token is made once and kept", "[unit][steps]") {
+    need_root();
+    Config config;
+    CHECK(config.why_due() == "there is no token of this instance");
+    CHECK_FALSE(current_token(config.world.root()).has_value());
+    REQUIRE(config.world.apply(config.step).has_value());
+    const std::string first = config.world.content(layout::front_token);
+    CHECK_THAT(first, Matches("[0-9a-f]{64}"));
+    CHECK(current_token(config.world.root()) == Secret{first});
+    REQUIRE(config.world.apply(config.step).has_value());
+    CHECK(config.world.content(layout::front_token) == first);
+    CHECK_THAT(config.world.content(layout::jupyter_config), ContainsSubstring(first));
+}
+
+TEST_CASE("jupyter_config: another instance gets a token of its own and forgets every login",
+          "[unit][steps]") {
+    need_root();
+    Config config;
+    REQUIRE(config.world.apply(config.step).has_value());
+    const std::string first = config.world.content(layout::front_token);
+    config.world.put(layout::cookie_secret, "of the other instance");
+    SECTION("another instance") {
+        config.world.context.new_instance = true;
+        REQUIRE(config.world.apply(config.step).has_value());
+        CHECK(config.world.content(layout::front_token) != first);
+        CHECK_FALSE(config.world.has(layout::cookie_secret));
+        CHECK_THAT(config.world.content(layout::jupyter_config), !ContainsSubstring(first));
+    }
+    SECTION("the same one") {
+        REQUIRE(config.world.apply(config.step).has_value());
+        CHECK(config.world.has(layout::cookie_secret));
+    }
+}
+
+TEST_CASE("jupyter_config: a token that is none is replaced", "[unit][steps]") {
+    need_root();
+    const std::string spoilt = GENERATE(std::string{},
+                                        std::string(63, 'a'),
+                                        std::string(64, 'A'),
+                                        std::string(64, 'a') + "\n",
+                                        std::string(2000, 'a'),
+                                        std::string(64, '\0'));
+    Config config;
+    config.world.put(layout::front_token, spoilt);
+    CHECK_FALSE(current_token(config.world.root()).has_value());
+    REQUIRE(config.world.apply(config.step).has_value());
+    CHECK(current_token(config.world.root()).has_value());
+}
+
+TEST_CASE("jupyter_config: whatever differs from what is asked for is due", "[unit][steps]") {
+    need_root();
+    Config config;
+    REQUIRE(config.world.apply(config.step).has_value());
+    REQUIRE(config.why_due().empty());
+    const auto file = config.world.root() / layout::jupyter_config;
+    SECTION("the file's content") {
+        config.world.put(layout::jupyter_config, "{}\n");
+    }
+    SECTION("who may read it") {
+        REQUIRE(::chmod(file.c_str(), 0644) == 0);
+    }
+    SECTION("whose it is") {
+        REQUIRE(::chown(file.c_str(), 1234, 0) == 0);
+    }
+    SECTION("the token") {
+        config.world.put(layout::front_token, token.reveal());
+    }
+    SECTION("the directory") {
+        config.world.commands.when({"test", "-d"}).exits(1);
+    }
+    CHECK_FALSE(config.why_due().empty());
+}
+
+TEST_CASE("jupyter_config: no secret is in its fingerprint, a command or a line", "[unit][steps]") {
+    need_root();
+    Config config;
+    REQUIRE(config.world.apply(config.step).has_value());
+    REQUIRE(config.world.check(config.step).has_value());
+    const std::string made = config.world.content(layout::front_token);
+    std::vector<std::string> said = config.world.context.lines;
+    said.push_back(config.step.fingerprint());
+    for (const auto& phrase : config.world.context.phrases)
+        said.push_back(phrase);
+    for (const auto& command : config.world.commands.ran)
+        said.push_back(FakeCommands::line(command));
+    for (const auto& text : said) {
+        CHECK_THAT(text, !ContainsSubstring(made));
+        CHECK_THAT(text, !ContainsSubstring(hash.reveal()));
+    }
+    CHECK(Config("work", Secret{"argon2:other"}).step.fingerprint() != config.step.fingerprint());
+}

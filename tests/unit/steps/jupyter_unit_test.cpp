@@ -1,0 +1,171 @@
+#include "agent/ports/jupyter_identity.hpp"
+#include "agent/ports/layout.hpp"
+#include "agent/steps/jupyter_unit.hpp"
+#include "tests/support/result_value.hpp"
+#include "tests/support/step_world.hpp"
+
+#include <catch2/catch_test_macros.hpp>
+#include <catch2/matchers/catch_matchers_string.hpp>
+
+#include <string>
+#include <vector>
+
+using namespace agent;
+using namespace agent::test;
+using Catch::Matchers::ContainsSubstring;
+using Orders = std::vector<std::string>;
+
+namespace {
+
+constexpr const char* drop_in = "/etc/systemd/system/agent-jupyter.service.d/10-machine.conf";
+constexpr const char* program = "/opt/jupyter/bin/jupyter-lab";
+
+UnitState
+unit_state(std::string active, std::string sub, std::string says = {}, std::string result = {}) {
+    UnitState state;
+    state.active = std::move(active);
+    state.sub = std::move(sub);
+    state.status_text = std::move(says);
+    state.result = std::move(result);
+    return state;
+}
+
+// A machine whose Jupyter comes up as it is told.
+class Machine {
+public:
+    Machine() {
+        auto& user = world.accounts.add("jupyter");
+        user.gid = 1234;
+        world.put(layout::jupyter_config, "{}\n");
+        world.services.on_order = [this](const std::string& order) {
+            if (order == "restart agent-jupyter.service")
+                unit() = unit_state("active", "running", serving());
+            if (order == "daemon-reload")
+                unit().needs_reload = false;
+        };
+    }
+    [[nodiscard]] std::string serving() const {
+        return jupyter_serving_status(
+            jupyter_config_id(world.content(layout::jupyter_config), program));
+    }
+    UnitState& unit() { return world.services.units[layout::jupyter_unit]; }
+    [[nodiscard]] std::string why_due() {
+        const auto checked = world.check(step).value();
+        return checked.satisfied ? "" : checked.reason;
+    }
+
+    StepWorld world;
+    JupyterUnit step{world.ports(), "jupyter", program};
+};
+
+} // namespace
+
+TEST_CASE("jupyter_unit: the unit runs the program as the machine's user", "[unit][steps]") {
+    Machine machine;
+    CHECK(machine.why_due() == "the unit is not fitted to this machine");
+    REQUIRE(machine.world.apply(machine.step).has_value());
+    const std::string text = machine.world.content(drop_in);
+    CHECK(text.starts_with("[Service]\n"));
+    for (const std::string line :
+         {"\nUser=jupyter\n",
+          "\nGroup=1234\n",
+          "\nExecStart=\nExecStart=/usr/local/bin/agent jupyter --program "
+          "/opt/jupyter/bin/jupyter-lab --config /etc/agent/jupyter.json\n"})
+        CHECK_THAT(text, ContainsSubstring(line));
+    CHECK(machine.why_due().empty());
+}
+
+TEST_CASE("jupyter_unit: new definitions are read before they are started", "[unit][steps]") {
+    Machine machine;
+    REQUIRE(machine.world.apply(machine.step).has_value());
+    CHECK(machine.world.services.orders ==
+          Orders{"daemon-reload", "restart agent-jupyter.service"});
+}
+
+TEST_CASE("jupyter_unit: running on this very configuration is all it takes", "[unit][steps]") {
+    Machine machine;
+    REQUIRE(machine.world.apply(machine.step).has_value());
+    SECTION("another configuration") {
+        machine.world.put(layout::jupyter_config, "{\"changed\":true}\n");
+        CHECK(machine.why_due() == "Jupyter runs on another configuration");
+        REQUIRE(machine.world.apply(machine.step).has_value());
+        CHECK(machine.why_due().empty());
+    }
+    SECTION("another program") {
+        JupyterUnit other{machine.world.ports(), "jupyter", "/opt/jupyter/bin/jupyter-notebook"};
+        CHECK_FALSE(machine.world.check(other).value().satisfied);
+    }
+    SECTION("not running") {
+        machine.unit().active = "failed";
+        CHECK(machine.why_due() == "Jupyter is failed");
+    }
+    SECTION("definitions that systemd has not read") {
+        machine.unit().needs_reload = true;
+        CHECK(machine.why_due() == "systemd has not read the unit yet");
+        machine.world.services.orders.clear();
+        REQUIRE(machine.world.apply(machine.step).has_value());
+        CHECK(machine.world.services.orders.front() == "daemon-reload");
+    }
+}
+
+TEST_CASE("jupyter_unit: what systemd brings up at boot is waited for, not started over",
+          "[unit][steps]") {
+    Machine machine;
+    REQUIRE(machine.world.apply(machine.step).has_value());
+    machine.world.services.orders.clear();
+    unsigned looks = 0;
+    SECTION("and it comes up") {
+        machine.unit() = unit_state("activating", "start", "starting");
+        machine.world.services.on_state = [&](const std::string&) {
+            if (++looks == 5)
+                machine.unit() = unit_state("active", "running", machine.serving());
+        };
+        CHECK(machine.why_due().empty());
+    }
+    SECTION("but not for ever") {
+        machine.unit() = unit_state("activating", "start", "starting");
+        const auto begin = machine.world.clock.now();
+        CHECK(machine.why_due() == "Jupyter is activating");
+        CHECK(machine.world.clock.now() - begin <= std::chrono::seconds{161});
+    }
+    SECTION("nor when it only comes back from a failure") {
+        machine.unit() = unit_state("activating", "auto-restart", "", "exit-code");
+        CHECK(machine.why_due() == "Jupyter is activating");
+        CHECK(machine.world.clock.slept.empty());
+    }
+    CHECK(machine.world.services.orders.empty());
+}
+
+TEST_CASE("jupyter_unit: Jupyter that keeps dying is given up with its last words",
+          "[unit][steps]") {
+    Machine machine;
+    machine.world.services.on_order = [&](const std::string& order) {
+        if (order == "restart agent-jupyter.service")
+            machine.unit() = {
+                "activating", "auto-restart", "no module named jupyterlab", "exit-code"};
+    };
+    SECTION("again and again") {
+        machine.world.services.on_state = [&](const std::string&) { ++machine.unit().restarts; };
+    }
+    SECTION("for good") {
+        machine.world.services.on_state = [&](const std::string&) {
+            machine.unit().active = "failed";
+        };
+    }
+    const auto applied = machine.world.apply(machine.step);
+    REQUIRE(applied.has_error());
+    CHECK(applied.error().kind == ErrorKind::permanent);
+    CHECK_THAT(applied.error().message, ContainsSubstring("exit-code"));
+    CHECK_THAT(applied.error().message, ContainsSubstring("no module named jupyterlab"));
+    CHECK_THAT(applied.error().next, ContainsSubstring("journalctl -u agent-jupyter"));
+}
+
+TEST_CASE("jupyter_unit: Jupyter that never answers is not waited for for ever", "[unit][steps]") {
+    Machine machine;
+    machine.world.services.on_order = [&](const std::string&) {
+        machine.unit() = unit_state("activating", "start", "starting");
+    };
+    const auto begin = machine.world.clock.now();
+    CHECK(machine.world.apply(machine.step).has_error());
+    CHECK(machine.world.clock.now() - begin <= std::chrono::seconds{161});
+}
