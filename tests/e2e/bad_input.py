@@ -124,7 +124,8 @@ class BadInput(unittest.TestCase):
         def found() -> dict | None:
             status = support.status_json(self.vm)
             problem = status.get("problem")
-            return problem if status.get("state") == "failed" and problem and is_it(problem) else None
+            meant = status.get("state") == "failed" and problem and is_it(problem)
+            return problem if meant else None
 
         problem = wait_for(found, "the failure")
         print(f"{problem['step'] or 'agent'}: {problem['message']}; next: {problem['next']}")

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Proves the whole line: metadata alone makes a bare VM a Jupyter that draws, and a reboot keeps it."""
+"""Proves the whole line: metadata alone makes a bare VM draw a plot, and a reboot keeps it so."""
 
 import json
 import re
@@ -28,6 +28,7 @@ STEP_KEYS = {"id", "state", "reason", "attempts", "started", "seconds", "error"}
 ORDER = ["starting", "provisioning", "ready"]
 WRONG_KEY = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
 METADATA = "169.254.169.254"  # the emulator listens inside the VM
+IN_THE_BROWSER = 120  # seconds for what takes a few
 MOST_MEMORY = 12 * 1024  # KiB, each
 
 TIME_STATUS = """
@@ -187,7 +188,7 @@ class FirstNotebook(unittest.TestCase):
             except WebDriverException:
                 return None
 
-        return wait_for(find, what)
+        return wait_for(find, what, timeout=IN_THE_BROWSER)
 
     def log_in(self) -> None:
         """The page that was opened while the VM was being made has become Jupyter by itself."""
@@ -204,6 +205,9 @@ class FirstNotebook(unittest.TestCase):
     def draw(self, screenshot) -> None:
         card = '.jp-LauncherCard[data-category="Notebook"]'
         self.element(card, "a kernel to choose").click()
+        # What is run before the kernel answers is forgotten.
+        bar = self.element("#jp-main-statusbar", "the status bar")
+        wait_for(lambda: "| Idle" in bar.text, "an idle kernel", timeout=IN_THE_BROWSER)
         self.element(".jp-Notebook .cm-content", "an empty cell").click()
         cell = self.element(".jp-Notebook .cm-content", "an empty cell")
         cell.send_keys(CELL, Keys.SHIFT, Keys.ENTER)
@@ -223,7 +227,6 @@ class FirstNotebook(unittest.TestCase):
     # A reboot
 
     def reboot(self) -> None:
-        before = len(support.agent_writes(self.vm))
         start = time.monotonic()
         self.vm.reboot(timeout=PATIENCE)
         report = self.vm.wait_settled(timeout=PATIENCE)
@@ -235,8 +238,12 @@ class FirstNotebook(unittest.TestCase):
         with self.subTest("what the outside saw of this boot"):
             wait_for(lambda: self.vm.guest_attributes()["agent/state"] == "ready", "agent/state")
             writes = support.agent_writes(self.vm)
-            busiest = support.most_in_a_minute([put["time"] for put in writes])
-            print(f"{len(writes) - before} writes after the reboot, at most {busiest} in a minute")
+            booted = [n for n, put in enumerate(writes) if '"state":"starting"' in put["value"]]
+            self.assertEqual(len(booted), 2, "each boot's first write")
+            times = [put["time"] for put in writes]
+            busiest = support.most_in_a_minute(times[booted[1] :])
+            together = support.most_in_a_minute(times)
+            print(f"at most {busiest} writes in a minute; {together} with those of the first boot")
             self.assertLessEqual(busiest, 6)
         with self.subTest("the same certificate"):
             self.assertEqual(support.Certificate(self.vm).sha256, self.certificate.sha256)

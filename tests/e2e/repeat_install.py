@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Proves that installing once more what is installed already changes nothing and restarts nothing."""
+"""Proves that a second install of the same bootstrap changes nothing and restarts nothing."""
 
 import json
 import shutil
@@ -19,7 +19,7 @@ for place in sys.argv[1:]:
     for directory, _, names in os.walk(place):
         for path in [directory, *(os.path.join(directory, name) for name in names)]:
             s = os.lstat(path)
-            found[path] = [s.st_ino, s.st_mode, s.st_uid, s.st_gid, s.st_size, s.st_mtime_ns, s.st_ctime_ns]
+            found[path] = [s.st_ino, s.st_mode, s.st_uid, s.st_gid, s.st_mtime_ns, s.st_ctime_ns]
 print(json.dumps(found))
 """
 

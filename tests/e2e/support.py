@@ -1,4 +1,4 @@
-"""Owns what the end-to-end tests share: the product under test, a config for it, and eyes outside."""
+"""Owns what the end-to-end tests share: the product under test, its config, and eyes outside."""
 
 import base64
 import hashlib
@@ -115,7 +115,7 @@ def get(vm: Vm, certificate: Certificate, path: str) -> tuple[int, str]:
 
 
 class Prober:
-    """Connects every 100 ms from the first accepted connection on, and counts who was turned away."""
+    """Connects every 100 ms; from the first accepted connection on it counts who is turned away."""
 
     def __init__(self, vm: Vm):
         self._address = (vm.address, PORT)
