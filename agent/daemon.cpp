@@ -383,8 +383,8 @@ asio::awaitable<void> Daemon::look_after_jupyter() {
     const bool withdrawn = status_.problem && status_.problem->step == "ready";
     if (status_.state != MachineState::ready && !withdrawn)
         co_return;
-    const auto probed =
-        co_await probe_through_front(world_.commands, ports_, settings_->jupyter.port);
+    const auto probed = co_await probe_through_front(
+        world_.commands, ports_, settings_->jupyter.port, ProbeDepth::proven);
     if (probed && withdrawn) {
         status_.problem.reset();
         enter(MachineState::ready);

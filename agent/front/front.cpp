@@ -214,8 +214,13 @@ asio::awaitable<ProbeObservation> Front::observe(std::string& what) {
         }
         observation.process = connection->process;
     }
-    const auto answered = co_await probe_jupyter(
-        world_.http, settings_.backend, settings_.token, settings_.times.probe);
+    Result<void> answered{};
+    if (gate_.open_to(observation.process))
+        answered = co_await ask_proven_jupyter(
+            world_.http, settings_.backend, settings_.token, settings_.times.probe);
+    else
+        answered = co_await probe_jupyter(
+            world_.http, settings_.backend, settings_.token, settings_.times.probe);
     if (answered) {
         observation.outcome = ProbeOutcome::passed;
         co_return observation;

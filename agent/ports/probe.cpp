@@ -28,12 +28,10 @@ probe_jupyter(HttpClient& http,
               std::variant<TcpEndpoint, TlsEndpoint, UnixEndpoint> endpoint,
               Secret token,
               std::chrono::milliseconds deadline) {
-    HttpRequest request;
-    request.endpoint = endpoint;
-    request.host = host_of(endpoint);
-    request.deadline = deadline / 2;
-
-    HttpRequest stranger = request;
+    HttpRequest stranger;
+    stranger.endpoint = endpoint;
+    stranger.host = host_of(endpoint);
+    stranger.deadline = deadline / 2;
     stranger.target = "/api/contents";
     const auto refusal = co_await http.exchange(std::move(stranger));
     if (!refusal)
@@ -48,10 +46,22 @@ probe_jupyter(HttpClient& http,
         co_return transient("Jupyter answered /api/contents without a token with status " +
                             std::to_string(refusal->status) + ", expected 403");
 
-    HttpRequest known = std::move(request);
-    known.target = "/api/status";
-    known.headers.emplace("Authorization", "token " + token.reveal());
-    const auto status = co_await http.exchange(std::move(known));
+    co_return co_await ask_proven_jupyter(
+        http, std::move(endpoint), std::move(token), deadline / 2);
+}
+
+boost::asio::awaitable<Result<void>>
+ask_proven_jupyter(HttpClient& http,
+                   std::variant<TcpEndpoint, TlsEndpoint, UnixEndpoint> endpoint,
+                   Secret token,
+                   std::chrono::milliseconds deadline) {
+    HttpRequest request;
+    request.host = host_of(endpoint);
+    request.endpoint = std::move(endpoint);
+    request.deadline = deadline;
+    request.target = "/api/status";
+    request.headers.emplace("Authorization", "token " + token.reveal());
+    const auto status = co_await http.exchange(std::move(request));
     if (!status)
         co_return context(status.error(), "asking Jupyter for its status");
     if (status->status == 401 || status->status == 403)

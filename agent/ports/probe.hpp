@@ -22,4 +22,12 @@ probe_jupyter(HttpClient& http,
               Secret token,
               std::chrono::milliseconds deadline);
 
+// The third part alone, for a process that has passed all three: one process does not change its
+// mind about strangers, and each refusal of one is two warnings in Jupyter's log.
+[[nodiscard]] boost::asio::awaitable<Result<void>>
+ask_proven_jupyter(HttpClient& http,
+                   std::variant<TcpEndpoint, TlsEndpoint, UnixEndpoint> endpoint,
+                   Secret token,
+                   std::chrono::milliseconds deadline);
+
 } // namespace agent

@@ -47,7 +47,14 @@ boost::asio::awaitable<Result<StepCheck>> Front::check(StepContext&) {
         co_return socket.error();
     if (!socket->is_active())
         co_return StepCheck::due("port " + std::to_string(port_) + " is not held");
+    // A connection may be starting it just now.
+    const auto until = ports_.clock.now() + start_limit;
     auto front = co_await ports_.services.state(layout::front_unit);
+    while (front && front->active == "activating" && front->sub != "auto-restart" &&
+           ports_.clock.now() < until) {
+        co_await ports_.clock.sleep(100ms);
+        front = co_await ports_.services.state(layout::front_unit);
+    }
     if (!front)
         co_return front.error();
     // Not running is as good: the first connection starts it, with the certificate that is in

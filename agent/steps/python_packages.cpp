@@ -49,6 +49,14 @@ std::string without_drawing(std::string_view text) {
     return out;
 }
 
+// What comes before the cause is what the installer was doing, which the log keeps.
+std::string from_cause(std::string text) {
+    for (const std::string_view opening : {"Because ", "ERROR: ", "error: "})
+        if (const auto at = text.find(opening); at != std::string::npos)
+            return text.substr(at);
+    return text;
+}
+
 } // namespace
 
 std::string PythonPackages::fingerprint() const {
@@ -169,7 +177,8 @@ Error installer_error(const CommandOutcome& outcome) {
     const auto contains = [&](std::string_view sign) {
         return words.find(sign) != std::string::npos;
     };
-    Error error = permanent(describe(outcome) + ": " + printable(without_drawing(words), 900));
+    Error error =
+        permanent(describe(outcome) + ": " + printable(from_cause(without_drawing(words)), 900));
     if (contains("No solution found") || contains("No matching distribution found") ||
         contains("was not found in the package registry") || contains("ResolutionImpossible")) {
         error.next = "correct [python] packages in the configuration: see the names above";

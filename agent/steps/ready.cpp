@@ -44,8 +44,10 @@ Result<void> parse_answer(const CommandOutcome& outcome) {
 
 } // namespace
 
-boost::asio::awaitable<Result<void>>
-probe_through_front(CommandRunner& commands, StepPorts ports, std::uint16_t port) {
+boost::asio::awaitable<Result<void>> probe_through_front(CommandRunner& commands,
+                                                         StepPorts ports,
+                                                         std::uint16_t port,
+                                                         ProbeDepth depth) {
     const auto token = current_token(ports.root);
     const auto certificate = current_certificate_sha256(ports.root);
     if (!token || certificate.empty())
@@ -61,6 +63,7 @@ probe_through_front(CommandRunner& commands, StepPorts ports, std::uint16_t port
         {"port", std::int64_t{port}, {}},
         {"certificate_sha256", certificate, {}},
         {"token", token->reveal(), {}},
+        {"proven", depth == ProbeDepth::proven, {}},
         {"deadline_ms", std::int64_t{std::chrono::milliseconds{probe_deadline}.count()}, {}},
     });
     probe.deadline = probe_deadline + 5s;
@@ -77,7 +80,7 @@ probe_through_front(CommandRunner& commands, StepPorts ports, std::uint16_t port
 boost::asio::awaitable<Result<void>> Ready::probe_until(StepContext& context, Monotonic until) {
     StepCommands commands{context};
     while (true) {
-        auto probed = co_await probe_through_front(commands, ports_, port_);
+        auto probed = co_await probe_through_front(commands, ports_, port_, ProbeDepth::whole);
         if (probed || probed.error().kind == ErrorKind::permanent || ports_.clock.now() >= until)
             co_return probed;
         co_await ports_.clock.sleep(pause);

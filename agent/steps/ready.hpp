@@ -24,8 +24,11 @@ private:
     std::uint16_t port_;
 };
 
+// Of which of its parts a probe consists.
+enum class ProbeDepth { whole, proven };
+
 // One probe through the front, as `nobody`; the Error says which part failed.
 [[nodiscard]] boost::asio::awaitable<Result<void>>
-probe_through_front(CommandRunner& commands, StepPorts ports, std::uint16_t port);
+probe_through_front(CommandRunner& commands, StepPorts ports, std::uint16_t port, ProbeDepth depth);
 
 } // namespace agent

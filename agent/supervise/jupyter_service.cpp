@@ -109,7 +109,8 @@ private:
         try {
             const auto at = endpoint();
             if (proven_)
-                result = co_await ask_status();
+                result =
+                    co_await ask_proven_jupyter(world_.http, at, access_.token, probe_deadline);
             else
                 result = co_await probe_jupyter(world_.http, at, access_.token, probe_deadline);
         } catch (const Stopped&) {
@@ -129,24 +130,6 @@ private:
 
     [[nodiscard]] UnixEndpoint endpoint() const {
         return {.path = access_.socket, .owner = ::geteuid()};
-    }
-
-    // One process does not change its mind about strangers, and each refusal of one is two warnings
-    // in Jupyter's log: once proven it is only asked what it answers silently.
-    boost::asio::awaitable<Result<void>> ask_status() {
-        HttpRequest request;
-        request.endpoint = endpoint();
-        request.host = "localhost";
-        request.target = "/api/status";
-        request.headers.emplace("Authorization", "token " + access_.token.reveal());
-        request.deadline = probe_deadline;
-        const auto response = co_await world_.http.exchange(std::move(request));
-        if (!response)
-            co_return context(response.error(), "asking Jupyter for its status");
-        if (response->status != 200)
-            co_return transient("Jupyter answered /api/status with status " +
-                                std::to_string(response->status) + ", expected 200");
-        co_return Result<void>{};
     }
 
     [[nodiscard]] std::chrono::milliseconds until_next_look() const {

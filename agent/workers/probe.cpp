@@ -28,6 +28,7 @@ struct Question {
     TlsEndpoint endpoint;
     Secret token;
     std::chrono::milliseconds deadline{5000};
+    bool proven = false; // only whether it still answers
 };
 
 Result<Question> read_question(std::istream& input) {
@@ -49,6 +50,8 @@ Result<Question> read_question(std::istream& input) {
         return permanent(
             "the probe's question lacks its address, port, certificate or token, or one "
             "of them is out of range");
+    const Value* const proven = value->find("proven");
+    question.proven = proven && proven->as_bool() && *proven->as_bool();
     question.endpoint.port = static_cast<std::uint16_t>(port);
     question.deadline = std::chrono::milliseconds{deadline};
     return question;
@@ -59,8 +62,9 @@ Result<void> probe(Question question) {
     BeastHttpClient http{io, std::stop_token{}};
     Result<void> outcome = permanent("the probe did not run");
     std::exception_ptr bug;
+    const auto ask = question.proven ? ask_proven_jupyter : probe_jupyter;
     boost::asio::co_spawn(io,
-                          probe_jupyter(http, question.endpoint, question.token, question.deadline),
+                          ask(http, question.endpoint, question.token, question.deadline),
                           [&outcome, &bug](const std::exception_ptr& thrown, Result<void> result) {
                               bug = thrown;
                               if (!thrown)

@@ -6,7 +6,8 @@
 
 namespace agent {
 
-// Reads {"address", "port", "certificate_sha256", "token", "deadline_ms"}, writes one line:
+// Reads {"address", "port", "certificate_sha256", "token", "deadline_ms", "proven"}, writes one
+// line:
 // {"ok":true} or {"ok":false,"kind","message","next"}. Returns 0 in both cases; 64 when what it
 // read makes no sense, with a sentence on standard error.
 int probe_worker(std::istream& input, std::ostream& output);

@@ -53,7 +53,13 @@ def _run(command: list[str], say: Callable[[str], None]) -> None:
     with subprocess.Popen(
         command,
         cwd=REPOSITORY,
-        env=dict(os.environ, CCACHE_DIR=str(cache.root() / "ccache")),
+        # Relative to the clone: another clone finds what this one has compiled.
+        env=dict(
+            os.environ,
+            CCACHE_DIR=str(cache.root() / "ccache"),
+            CCACHE_BASEDIR=str(REPOSITORY),
+            CCACHE_NOHASHDIR="1",
+        ),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
