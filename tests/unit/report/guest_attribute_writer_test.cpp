@@ -66,7 +66,7 @@ TEST_CASE("guest attribute writer: tells what is offered before and while it run
     machine.writer.offer(status_of(MachineState::starting, "Starting"));
     machine.start();
     machine.settle();
-    CHECK(machine.keys() == std::vector<std::string>{"report", "summary", "state"});
+    CHECK(machine.keys() == std::vector<std::string>{"report", "state", "summary"});
 
     machine.writer.offer(status_of(MachineState::ready, "Ready"));
     machine.settle();

@@ -110,6 +110,14 @@ TEST_CASE("front: fitted, held and serving our certificate is all it takes", "[u
         units[layout::front_unit] = unit_state("inactive", "dead");
         CHECK(machine.why_due().empty());
     }
+    SECTION("a connection is just starting it") {
+        units[layout::front_unit] = unit_state("activating", "start");
+        machine.world.services.on_state = [&, looks = 0](const std::string&) mutable {
+            if (++looks == 5)
+                units[layout::front_unit] = unit_state("active", "running", machine.status());
+        };
+        CHECK(machine.why_due().empty());
+    }
     SECTION("systemd knows older units") {
         units[layout::front_socket_unit].needs_reload = true;
         CHECK(machine.why_due() == "systemd has not read the units yet");

@@ -204,8 +204,8 @@ TEST_CASE("python_packages: what the installers say becomes a kind, in their own
             "  ╰─▶ Because nosuch-xyz was not found in the package registry and you require\n"
             "      nosuch-xyz, we can conclude that your requirements are unsatisfiable.\n",
             ErrorKind::permanent,
-            "uv exited with status 1: No solution found when resolving dependencies: Because "
-            "nosuch-xyz was not found in the package registry and you require nosuch-xyz, we can "
+            "uv exited with status 1: Because nosuch-xyz was not found in the package registry and "
+            "you require nosuch-xyz, we can "
             "conclude that your requirements are unsatisfiable."},
         Row{"ERROR: Could not find a version that satisfies the requirement nosuch-xyz (from "
             "versions: none)\nERROR: No matching distribution found for nosuch-xyz\n",

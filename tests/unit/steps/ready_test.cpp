@@ -67,8 +67,8 @@ TEST_CASE("ready: at boot the front is given a moment before it counts as due", 
         .exits(0, R"({"ok":false,"kind":"transient","message":"refused","next":""})")
         .exits(0, R"({"ok":true})");
     CHECK(machine.world.check(machine.step).value().satisfied);
-    machine.world.commands.when({"probe"})
-        .exits(0, R"({"ok":false,"kind":"transient","message":"refused","next":""})");
+    machine.world.commands.when({"probe"}).exits(
+        0, R"({"ok":false,"kind":"transient","message":"refused","next":""})");
     const auto begin = machine.world.clock.now();
     const auto checked = machine.world.check(machine.step).value();
     CHECK_FALSE(checked.satisfied);
@@ -83,7 +83,7 @@ TEST_CASE("ready: a Jupyter that is open to everybody is not waited for", "[unit
     const auto applied = machine.world.apply(machine.step);
     REQUIRE(applied.has_error());
     CHECK(applied.error().kind == ErrorKind::permanent);
-    CHECK(applied.error().message == "Jupyter is open");
+    CHECK_THAT(applied.error().message, ContainsSubstring("Jupyter is open"));
     CHECK(applied.error().next == "close it");
     CHECK(machine.world.commands.ran.size() == 1);
 }
