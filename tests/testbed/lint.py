@@ -1,6 +1,6 @@
-"""Owns what the linters are asked: clang-format and clang-tidy, pinned, over all of our C++.
+"""Owns what the linters are asked: clang-format over all of our C++, clang-tidy over what is shipped.
 
-clang-tidy costs seconds a file, so that a file was clean is remembered in the cache, under a hash of
+Both are pinned. clang-tidy costs seconds a file and half a minute where Catch2's macros are, so that a file was clean is remembered in the cache, under a hash of
 all that its verdict depends on: the command, the configuration, and what the file includes.
 """
 
@@ -19,7 +19,8 @@ import build
 import cache
 import requirements
 
-ROOMS = ("agent", "bootstrap", "tests")
+SHIPPED = ("agent", "bootstrap")
+ROOMS = (*SHIPPED, "tests")
 PRESET = "asan"
 MEMORY_SECONDS = 30 * 24 * 3600
 
@@ -59,7 +60,7 @@ def tidy_problems() -> tuple[int, int, str]:
     _forget_old(memory)
     included = _included_files()
     commands = json.loads((build.directory(PRESET) / "compile_commands.json").read_text())
-    ours = [command for command in commands if _is_ours(command["file"])]
+    ours = [command for command in commands if _is_shipped(command["file"])]
     due = []
     for command in ours:
         verdict = memory / _key(command, included)
@@ -90,8 +91,8 @@ def _tool(name: str) -> str:
     return str(requirements.wheel(package) / name.replace("-", "_") / "data" / "bin" / name)
 
 
-def _is_ours(file: str) -> bool:
-    return any(pathlib.Path(file).is_relative_to(build.REPOSITORY / room) for room in ROOMS)
+def _is_shipped(file: str) -> bool:
+    return any(pathlib.Path(file).is_relative_to(build.REPOSITORY / room) for room in SHIPPED)
 
 
 def _included_files() -> dict[str, list[str]]:
@@ -109,7 +110,8 @@ def _included_files() -> dict[str, list[str]]:
 def _key(command: dict, included: dict[str, list[str]]) -> str:
     output = command.get("output") or _output(command)
     files = included.get(output.removeprefix(str(build.directory(PRESET)) + "/"))
-    parts = [command["command"], *requirements.WHEELS["lint"], *_EXTRA]
+    # Relative to the clone: another clone finds this one's verdicts.
+    parts = [command["command"].replace(str(build.REPOSITORY), ""), *requirements.WHEELS["lint"], *_EXTRA]
     parts += [(build.REPOSITORY / ".clang-tidy").read_text(), _fingerprint(command["file"])]
     if files is None:
         parts.append(str(time.monotonic_ns()))  # never compiled: nothing is known of it
@@ -127,7 +129,8 @@ def _output(command: dict) -> str:
 def _fingerprint(file: str) -> str:
     path = pathlib.Path(file)
     if path.is_relative_to(build.REPOSITORY):
-        return f"{file} {hashlib.sha256(path.read_bytes()).hexdigest()}"
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        return f"{path.relative_to(build.REPOSITORY)} {digest}"
     about = path.stat()
     return f"{file} {about.st_size} {about.st_mtime_ns}"
 
