@@ -1,7 +1,8 @@
 """Owns what the linters are asked: clang-format over all of our C++, clang-tidy over what is shipped.
 
-Both are pinned. clang-tidy costs seconds a file and half a minute where Catch2's macros are, so that a file was clean is remembered in the cache, under a hash of
-all that its verdict depends on: the command, the configuration, and what the file includes.
+Both are pinned. clang-tidy costs seconds a file, and half a minute where Catch2's macros are. That a
+file was clean is remembered in the cache, under a hash of all that its verdict depends on: the
+command, the configuration, and what the file includes.
 """
 
 import concurrent.futures
