@@ -680,9 +680,9 @@ TEST_CASE("settings: an index is https without credentials, and they are never s
           "[unit][settings]") {
     const std::string url = GENERATE(as<std::string>{},
                                      "",
-                                     "pypi.org/simple",
-                                     "http://pypi.org/simple",
-                                     "ftp://pypi.org",
+                                     "index.example.com/simple",
+                                     "http://index.example.com/simple",
+                                     "ftp://index.example.com",
                                      "https://",
                                      "https:///simple",
                                      "https://u:CANARY@h.example/simple",

@@ -75,13 +75,13 @@ TEST_CASE("apt_packages: what apt-get said becomes a kind and a next step", "[un
             "apt-get exited with status 100: E: Could not get lock",
             ""},
         Row{100,
-            "W: Failed to fetch http://deb.debian.org/debian/dists/bookworm/InRelease  Temporary "
-            "failure resolving 'deb.debian.org'\n",
+            "W: Failed to fetch http://mirror.example.com/debian/dists/bookworm/InRelease  Temporary "
+            "failure resolving 'mirror.example.com'\n",
             ErrorKind::transient,
             "Temporary failure resolving",
             ""},
         Row{100,
-            "E: Failed to fetch http://deb.debian.org/x.deb  404  Not Found\nE: Unable to fetch "
+            "E: Failed to fetch http://mirror.example.com/x.deb  404  Not Found\nE: Unable to fetch "
             "some archives, maybe run apt-get update or try with --fix-missing?\n",
             ErrorKind::transient,
             "404  Not Found",

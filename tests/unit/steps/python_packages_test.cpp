@@ -215,8 +215,8 @@ TEST_CASE("python_packages: what the installers say becomes a kind, in their own
             ErrorKind::permanent,
             "ResolutionImpossible"},
         Row{"error: Request failed after 3 retries\n"
-            "  Caused by: Failed to fetch: `https://pypi.org/simple/numpy/`\n"
-            "  Caused by: error sending request for url (https://pypi.org/simple/numpy/)\n"
+            "  Caused by: Failed to fetch: `https://index.example.com/simple/numpy/`\n"
+            "  Caused by: error sending request for url (https://index.example.com/simple/numpy/)\n"
             "  Caused by: dns error: failed to lookup address information\n",
             ErrorKind::transient,
             "dns error"},
