@@ -18,7 +18,7 @@ WRONG = {
     "no TOML": ("schema = 1\n[python\n", ["agent-config:2:1", "header"], "[name]"),
     "an unknown key": (
         "schema = 1\n[python]\npakages = []\n",
-        ["agent-config:3:1", "python.pakages"],
+        ["agent-config:3:1:", "python.pakages"],
         "`packages`",
     ),
     "a wrong type": (
@@ -33,7 +33,7 @@ WRONG = {
     ),
     "a password": (
         f'schema = 1\n[jupyter]\npassword = "{PLAINTEXT}"\n',
-        ["agent-config:3:1", "jupyter.password"],
+        ["agent-config:3:1:", "`jupyter.password`"],
         "agent password",
     ),
 }
