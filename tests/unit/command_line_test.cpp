@@ -59,7 +59,7 @@ TEST_CASE("command line: wrong usage is exit 64 and points at the help", "[unit]
     CHECK(answer.exit_code == 64);
     CHECK(answer.text.starts_with("agent: "));
     CHECK_THAT(answer.text, ContainsSubstring("agent --help"));
-    CHECK(answer.text.ends_with("\n"));
+    CHECK(answer.text.ends_with('\n'));
 }
 
 TEST_CASE("command line: help and the version are answers, not failures", "[unit][commands]") {

@@ -184,7 +184,7 @@ public:
 private:
     // Copies what the engine last showed before the engine goes.
     struct Keeper {
-        explicit Keeper(Machine& machine_) : machine{machine_} {}
+        explicit Keeper(Machine& kept) : machine{kept} {}
         Keeper(const Keeper&) = delete;
         Keeper& operator=(const Keeper&) = delete;
         ~Keeper() {

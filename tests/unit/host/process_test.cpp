@@ -281,10 +281,11 @@ TEST_CASE("process: commands run side by side", "[unit][host]") {
     const auto fifo = (root.path() / "fifo").string();
     REQUIRE(::mkfifo(fifo.c_str(), 0600) == 0);
     std::string read;
-    boost::asio::co_spawn(
-        machine.io,
-        machine.runner.run(program({"/bin/cat", fifo})),
-        [&](std::exception_ptr, Result<CommandOutcome> outcome) { read = outcome.value().output; });
+    boost::asio::co_spawn(machine.io,
+                          machine.runner.run(program({"/bin/cat", fifo})),
+                          [&](const std::exception_ptr&, Result<CommandOutcome> outcome) {
+                              read = outcome.value().output;
+                          });
     REQUIRE(machine.run(shell("echo met > " + fifo)).value().succeeded());
     machine.io.restart();
     machine.io.run();

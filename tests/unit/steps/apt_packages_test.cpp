@@ -62,41 +62,43 @@ TEST_CASE("apt_packages: what apt-get said becomes a kind and a next step", "[un
         std::string message;
         std::string next;
     };
-    const auto row = GENERATE(
-        Row{100,
-            "E: Unable to locate package libgl1-mesa-gxl\n",
-            ErrorKind::permanent,
-            "apt knows no package libgl1-mesa-gxl",
-            "[apt] packages"},
-        Row{100,
-            "E: Could not get lock /var/lib/dpkg/lock-frontend. It is held by process 812 "
-            "(unattended-upgr)\nE: Unable to acquire the dpkg frontend lock\n",
-            ErrorKind::transient,
-            "apt-get exited with status 100: E: Could not get lock",
-            ""},
-        Row{100,
-            "W: Failed to fetch http://mirror.example.com/debian/dists/bookworm/InRelease  Temporary "
-            "failure resolving 'mirror.example.com'\n",
-            ErrorKind::transient,
-            "Temporary failure resolving",
-            ""},
-        Row{100,
-            "E: Failed to fetch http://mirror.example.com/x.deb  404  Not Found\nE: Unable to fetch "
-            "some archives, maybe run apt-get update or try with --fix-missing?\n",
-            ErrorKind::transient,
-            "404  Not Found",
-            ""},
-        Row{100,
-            "E: Write error - write (28: No space left on device)\nE: Failed to fetch x\n",
-            ErrorKind::permanent,
-            "No space left on device",
-            "boot disk"},
-        Row{100,
-            "E: Version '9' for 'git' was not found\n",
-            ErrorKind::permanent,
-            "Version '9' for 'git' was not found",
-            ""},
-        Row{1, "", ErrorKind::permanent, "apt-get exited with status 1", ""});
+    const auto row =
+        GENERATE(Row{100,
+                     "E: Unable to locate package libgl1-mesa-gxl\n",
+                     ErrorKind::permanent,
+                     "apt knows no package libgl1-mesa-gxl",
+                     "[apt] packages"},
+                 Row{100,
+                     "E: Could not get lock /var/lib/dpkg/lock-frontend. It is held by process 812 "
+                     "(unattended-upgr)\nE: Unable to acquire the dpkg frontend lock\n",
+                     ErrorKind::transient,
+                     "apt-get exited with status 100: E: Could not get lock",
+                     ""},
+                 Row{100,
+                     "W: Failed to fetch http://mirror.example.com/debian/dists/bookworm/InRelease "
+                     " Temporary "
+                     "failure resolving 'mirror.example.com'\n",
+                     ErrorKind::transient,
+                     "Temporary failure resolving",
+                     ""},
+                 Row{100,
+                     "E: Failed to fetch http://mirror.example.com/x.deb  404  Not Found\nE: "
+                     "Unable to fetch "
+                     "some archives, maybe run apt-get update or try with --fix-missing?\n",
+                     ErrorKind::transient,
+                     "404  Not Found",
+                     ""},
+                 Row{100,
+                     "E: Write error - write (28: No space left on device)\nE: Failed to fetch x\n",
+                     ErrorKind::permanent,
+                     "No space left on device",
+                     "boot disk"},
+                 Row{100,
+                     "E: Version '9' for 'git' was not found\n",
+                     ErrorKind::permanent,
+                     "Version '9' for 'git' was not found",
+                     ""},
+                 Row{1, "", ErrorKind::permanent, "apt-get exited with status 1", ""});
     const Error error = apt_error(apt_ended(row.code, row.said));
     CHECK(error.kind == row.kind);
     CHECK_THAT(error.message, ContainsSubstring(row.message));

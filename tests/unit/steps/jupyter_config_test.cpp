@@ -23,12 +23,16 @@ using Catch::Matchers::Matches;
 
 namespace {
 
-const Secret hash{"argon2:$argon2id$v=19$m=10240,t=10,p=8$c2FsdA$aGFzaA"};
-const Secret token{std::string(64, 'a')};
+Secret hash() {
+    return Secret{"argon2:$argon2id$v=19$m=10240,t=10,p=8$c2FsdA$aGFzaA"};
+}
+Secret token() {
+    return Secret{std::string(64, 'a')};
+}
 
 class Config {
 public:
-    explicit Config(std::filesystem::path directory = "work", Secret password = hash)
+    explicit Config(std::filesystem::path directory = "work", Secret password = hash())
         : step{world.ports(), {"jupyter", std::move(directory), std::move(password)}} {
         world.accounts.add("jupyter");
         world.commands.when({"mkdir"}).exits(0);
@@ -44,7 +48,7 @@ public:
 };
 
 Value parsed(const std::filesystem::path& directory, const Secret& password) {
-    return parse_json(jupyter_config_text(directory, password, token)).value();
+    return parse_json(jupyter_config_text(directory, password, token())).value();
 }
 
 const Value* at(const Value& value, const std::vector<std::string>& path) {
@@ -72,7 +76,7 @@ void need_root() {
 } // namespace
 
 TEST_CASE("jupyter_config: it listens on its unix socket and nowhere else", "[unit][steps]") {
-    const Value config = parsed("/home/jupyter/work", hash);
+    const Value config = parsed("/home/jupyter/work", hash());
     CHECK(text_at(config, {"ServerApp", "sock"}) == layout::jupyter_socket);
     REQUIRE(config.as_object());
     for (const auto& section : *config.as_object()) {
@@ -85,11 +89,11 @@ TEST_CASE("jupyter_config: it listens on its unix socket and nowhere else", "[un
 }
 
 TEST_CASE("jupyter_config: nobody comes in without the token or the password", "[unit][steps]") {
-    const Value config = parsed("/home/jupyter/work", hash);
+    const Value config = parsed("/home/jupyter/work", hash());
     CHECK(is(config, {"ServerApp", "allow_unauthenticated_access"}, false));
     CHECK(is(config, {"ServerApp", "allow_root"}, false));
-    CHECK(text_at(config, {"IdentityProvider", "token"}) == token.reveal());
-    CHECK(text_at(config, {"PasswordIdentityProvider", "hashed_password"}) == hash.reveal());
+    CHECK(text_at(config, {"IdentityProvider", "token"}) == token().reveal());
+    CHECK(text_at(config, {"PasswordIdentityProvider", "hashed_password"}) == hash().reveal());
     CHECK(is(config, {"PasswordIdentityProvider", "allow_password_change"}, false));
     CHECK(is(config, {"IdentityProvider", "secure_cookie"}, true));
 }
@@ -97,11 +101,11 @@ TEST_CASE("jupyter_config: nobody comes in without the token or the password", "
 TEST_CASE("jupyter_config: without a password the token alone opens", "[unit][steps]") {
     const Value config = parsed("/home/jupyter", Secret{});
     CHECK(text_at(config, {"PasswordIdentityProvider", "hashed_password"}).empty());
-    CHECK(text_at(config, {"IdentityProvider", "token"}) == token.reveal());
+    CHECK(text_at(config, {"IdentityProvider", "token"}) == token().reveal());
 }
 
 TEST_CASE("jupyter_config: it opens where the configuration says", "[unit][steps]") {
-    CHECK(text_at(parsed("/srv/é \"quoted\"", hash), {"ServerApp", "root_dir"}) ==
+    CHECK(text_at(parsed("/srv/é \"quoted\"", hash()), {"ServerApp", "root_dir"}) ==
           "/srv/é \"quoted\"");
 }
 
@@ -204,7 +208,7 @@ TEST_CASE("jupyter_config: whatever differs from what is asked for is due", "[un
         REQUIRE(::chown(file.c_str(), 1234, 0) == 0);
     }
     SECTION("the token") {
-        config.world.put(layout::front_token, token.reveal());
+        config.world.put(layout::front_token, token().reveal());
     }
     SECTION("the directory") {
         config.world.commands.when({"test", "-d"}).exits(1);
@@ -226,7 +230,7 @@ TEST_CASE("jupyter_config: no secret is in its fingerprint, a command or a line"
         said.push_back(FakeCommands::line(command));
     for (const auto& text : said) {
         CHECK_THAT(text, !ContainsSubstring(made));
-        CHECK_THAT(text, !ContainsSubstring(hash.reveal()));
+        CHECK_THAT(text, !ContainsSubstring(hash().reveal()));
     }
     CHECK(Config("work", Secret{"argon2:other"}).step.fingerprint() != config.step.fingerprint());
 }

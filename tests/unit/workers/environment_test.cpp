@@ -38,7 +38,7 @@ public:
         REQUIRE(environment_worker(path(), out) == 0);
         const std::string text = out.str();
         REQUIRE(std::count(text.begin(), text.end(), '\n') == 1);
-        REQUIRE(text.ends_with("\n"));
+        REQUIRE(text.ends_with('\n'));
         return parse_json(text).value();
     }
     [[nodiscard]] std::map<std::string, std::string> packages() const {
