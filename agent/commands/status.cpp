@@ -190,7 +190,7 @@ std::string head(const StatusReading& reading, WallTime now, const Paint& paint)
     std::string text = paint(state, state) + " for " + in_words(now - status.since);
     if (!status.url.empty())
         text += ": " + clean(status.url);
-    text += "\n";
+    text += '\n';
     // "ready at URL" has just been said.
     if (status.state != MachineState::ready || status.url.empty())
         text += wrap(clean(status.summary), 0);

@@ -93,7 +93,9 @@ def _tool(name: str) -> str:
 
 
 def _is_shipped(file: str) -> bool:
-    return any(pathlib.Path(file).is_relative_to(build.REPOSITORY / room) for room in SHIPPED)
+    path = pathlib.Path(file)
+    ours = any(path.is_relative_to(build.REPOSITORY / room) for room in SHIPPED)
+    return ours and path.suffix == ".cpp"
 
 
 def _included_files() -> dict[str, list[str]]:
