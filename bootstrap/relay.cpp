@@ -12,19 +12,6 @@ using namespace std::chrono_literals;
 
 constexpr std::size_t line_limit = 300;
 
-int exit_status(MachineState state) {
-    switch (state) {
-    case MachineState::ready:
-        return 0;
-    case MachineState::failed:
-        return 1;
-    case MachineState::degraded:
-        return 2;
-    default:
-        return 3;
-    }
-}
-
 } // namespace
 
 std::vector<std::string> StepRelay::lines(const Status& status) {
@@ -57,7 +44,7 @@ boost::asio::awaitable<int> relay_until_settled(Root root,
         if (reading.status && !reading.stale) {
             for (const auto& line : relay.lines(*reading.status))
                 tell(line);
-            const int exit = exit_status(reading.status->state);
+            const int exit = exit_status(reading);
             if (exit != 3) {
                 tell(reading.status->summary);
                 if (reading.status->problem && !reading.status->problem->next.empty())

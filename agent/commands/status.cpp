@@ -234,24 +234,6 @@ SettleWatch::Verdict SettleWatch::observe(const StatusReading& reading, Monotoni
     return Verdict::wait;
 }
 
-int exit_status(const StatusReading& reading) {
-    if (reading.stale || !reading.status)
-        return 1;
-    switch (reading.status->state) {
-    case MachineState::ready:
-        return 0;
-    case MachineState::failed:
-        return 1;
-    case MachineState::degraded:
-        return 2;
-    case MachineState::starting:
-    case MachineState::provisioning:
-    case MachineState::stopping:
-        break;
-    }
-    return 3;
-}
-
 Status trustworthy(const StatusReading& reading) {
     if (!reading.stale && reading.status)
         return *reading.status;

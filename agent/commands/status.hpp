@@ -25,8 +25,6 @@ struct StatusOptions {
 // and NO_COLOR is not set.
 [[nodiscard]] int status_command(const StatusOptions& options, const Root& root, std::ostream& out);
 
-[[nodiscard]] int exit_status(const StatusReading& reading);
-
 // 80 columns; ends in a newline.
 [[nodiscard]] std::string
 render_status(const StatusReading& reading, WallTime now, Colours colours);

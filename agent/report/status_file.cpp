@@ -59,6 +59,24 @@ StatusReading read_status(const Root& root, const std::string& boot_id) {
     return reading;
 }
 
+int exit_status(const StatusReading& reading) {
+    if (reading.stale || !reading.status)
+        return 1;
+    switch (reading.status->state) {
+    case MachineState::ready:
+        return 0;
+    case MachineState::failed:
+        return 1;
+    case MachineState::degraded:
+        return 2;
+    case MachineState::starting:
+    case MachineState::provisioning:
+    case MachineState::stopping:
+        break;
+    }
+    return 3;
+}
+
 std::string current_boot_id(const Root& root) {
     const auto text = read_file(root / "/proc/sys/kernel/random/boot_id", 256);
     return text && *text ? std::string{trim(**text)} : std::string{};

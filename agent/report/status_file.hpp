@@ -34,6 +34,10 @@ struct StatusReading {
 // For any user; never by the daemon itself (base/lock.hpp).
 [[nodiscard]] StatusReading read_status(const Root& root, const std::string& boot_id);
 
+// What whoever waits for the machine exits with: 0 ready, 1 failed (also: stale, no status), 2
+// degraded, 3 in progress.
+[[nodiscard]] int exit_status(const StatusReading& reading);
+
 // The kernel's id of this boot; empty where there is none.
 [[nodiscard]] std::string current_boot_id(const Root& root);
 

@@ -1,10 +1,9 @@
 #include "agent/report/step_log.hpp"
 
 #include "agent/base/text.hpp"
+#include "agent/base/timestamp.hpp"
 #include "agent/base/unique_fd.hpp"
 #include "agent/ports/layout.hpp"
-
-#include <ctime>
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -15,15 +14,6 @@ namespace {
 constexpr off_t size_limit = 1 << 20;
 constexpr std::size_t line_limit = 4096;
 constexpr gid_t adm = 4; // fixed by Debian's base-passwd
-
-std::string stamp(WallTime time) {
-    const std::time_t seconds = std::chrono::system_clock::to_time_t(time);
-    std::tm parts{};
-    ::gmtime_r(&seconds, &parts);
-    char text[32];
-    std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ ", &parts);
-    return text;
-}
 
 } // namespace
 
@@ -39,7 +29,7 @@ void StepLog::line(std::string_view step, std::string_view text) {
         ::open(file.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0640)};
     if (!fd)
         return;
-    const std::string out = stamp(clock_.wall()) + printable(text, line_limit) + "\n";
+    const std::string out = timestamp(clock_.wall()) + " " + printable(text, line_limit) + "\n";
     [[maybe_unused]] const auto written = ::write(fd.get(), out.data(), out.size());
 }
 
