@@ -7,19 +7,16 @@
 #include "agent/host/systemd_notify.hpp"
 #include "agent/host/tls_server.hpp"
 #include "agent/host/unix_backend.hpp"
+#include "agent/main_loop.hpp"
 #include "agent/ports/crypto.hpp"
 
-#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/awaitable.hpp>
 #include <boost/asio/io_context.hpp>
-#include <boost/asio/signal_set.hpp>
 
 #include <cstdlib>
-#include <exception>
 #include <stop_token>
 #include <string>
 #include <utility>
-
-#include <signal.h>
 
 namespace agent {
 namespace {
@@ -43,6 +40,11 @@ Result<Secret> read_secret(const std::filesystem::path& given, const std::string
                                  " is missing or empty: " + path.string() + ".",
                              "`systemctl restart agent` makes it again.");
     return Secret{std::move(**content)};
+}
+
+asio::awaitable<int> serve(FrontWorld world, FrontSettings settings, std::stop_token stop) {
+    co_await run_front(std::move(world), std::move(settings), std::move(stop));
+    co_return 0;
 }
 
 } // namespace
@@ -86,21 +88,7 @@ Result<void> front_main(FrontOptions options) {
         settings.certificate_sha256 = certificate->sha256;
     settings.status_file = options.status_file;
 
-    asio::signal_set signals{io, SIGTERM, SIGINT};
-    signals.async_wait([&stop](const boost::system::error_code& code, int) {
-        if (!code)
-            stop.request_stop();
-    });
-    std::exception_ptr failure;
-    asio::co_spawn(io,
-                   run_front(std::move(world), std::move(settings), stop.get_token()),
-                   [&](const std::exception_ptr& thrown) {
-                       failure = thrown;
-                       signals.cancel();
-                   });
-    io.run();
-    if (failure)
-        std::rethrow_exception(failure);
+    run_main_loop(io, stop, serve(std::move(world), std::move(settings), stop.get_token()));
     return {};
 }
 
