@@ -5,6 +5,7 @@
 #include "agent/base/stop.hpp"
 #include "agent/base/text.hpp"
 #include "agent/ports/layout.hpp"
+#include "agent/settings_sources.hpp"
 #include "agent/steps/catalog.hpp"
 #include "agent/steps/ready.hpp"
 #include "agent/steps/tls_certificate.hpp"
@@ -21,8 +22,6 @@ namespace {
 namespace asio = boost::asio;
 using namespace std::chrono_literals;
 
-constexpr const char* config_attribute = "agent-config";
-constexpr const char* config_attribute_source = "metadata:instance/attributes/agent-config";
 constexpr auto health_interval = 15s;
 constexpr auto metadata_patience = 60s; // then a configuration on the disk is enough to go on
 constexpr auto last_word = 5s;          // of agent.service's TimeoutStopSec
@@ -44,22 +43,6 @@ StepStatus to_status(const StepProgress& progress) {
 bool has_ended_well(const StepProgress& progress) {
     return progress.state == StepState::satisfied || progress.state == StepState::applied ||
            progress.state == StepState::skipped;
-}
-
-// The machine's own files, as it sees them, in the order in which they are read.
-std::vector<std::string> config_files(const Root& root) {
-    std::error_code failure;
-    std::vector<std::string> drop_ins;
-    for (const auto& entry :
-         std::filesystem::directory_iterator{root / layout::config_directory, failure})
-        if (entry.path().extension() == ".toml")
-            drop_ins.push_back(std::string{layout::config_directory} + "/" +
-                               entry.path().filename().string());
-    std::sort(drop_ins.begin(), drop_ins.end());
-    if (std::filesystem::exists(
-            std::filesystem::symlink_status(root / layout::config_file, failure)))
-        drop_ins.insert(drop_ins.begin(), layout::config_file);
-    return drop_ins;
 }
 
 std::optional<Problem> first_problem(const std::vector<StepProgress>& progress) {
@@ -207,29 +190,13 @@ asio::awaitable<void> Daemon::learn_facts() {
 }
 
 bool Daemon::settings_from_disk() const {
-    const auto found = sources();
+    const auto found = gather_sources(world_.root, facts_ ? &*facts_ : nullptr);
     return found && std::holds_alternative<Settings>(read_settings(*found));
-}
-
-Result<std::vector<ConfigSource>> Daemon::sources() const {
-    std::vector<ConfigSource> sources;
-    for (const auto& name : config_files(world_.root)) {
-        auto source = load_config_file(world_.root / name, name, Trust::machine_file);
-        if (!source)
-            return source.error();
-        sources.push_back(std::move(*source));
-    }
-    if (facts_) {
-        const auto attribute = facts_->instance_attributes.find(config_attribute);
-        if (attribute != facts_->instance_attributes.end())
-            sources.push_back({config_attribute_source, attribute->second});
-    }
-    return sources;
 }
 
 // A valid configuration is converged to; a bad one is told and changes nothing.
 asio::awaitable<void> Daemon::accept_settings() {
-    const auto found = sources();
+    const auto found = gather_sources(world_.root, facts_ ? &*facts_ : nullptr);
     if (!found) {
         fail({"",
               std::string{name_of(ErrorKind::misconfigured)},

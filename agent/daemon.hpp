@@ -63,7 +63,6 @@ private:
     boost::asio::awaitable<void> nap(std::chrono::milliseconds longest);
     void config_changed();
 
-    [[nodiscard]] Result<std::vector<ConfigSource>> sources() const;
     [[nodiscard]] bool settings_from_disk() const;
     [[nodiscard]] std::string basis() const;
     void take_progress(const std::vector<StepProgress>& progress);

@@ -23,8 +23,25 @@ struct Settings {
     struct Machine {
         std::string user = "jupyter"; // made when there is none; Jupyter runs as this user
     } machine;
+    struct Metadata {
+        bool project_config = false; // whether agent-config of the project's metadata counts
+    } metadata;
+    struct Network {
+        std::string proxy;                 // "http://host:port"; empty: none
+        std::vector<std::string> no_proxy; // names, addresses, domains beside this machine's own
+        std::filesystem::path ca_certificates; // a PEM bundle; empty: the system's
+    } network; // for every child that fetches; never for the metadata client
+    struct AptRepository {
+        std::string name; // of its file in sources.list.d
+        std::string url;
+        std::string suite; // `{codename}` stands for this release's
+        std::vector<std::string> components;
+        std::string key;               // the signing key, ASCII-armoured; or
+        std::filesystem::path keyring; // a keyring that is on the machine
+    };
     struct Apt {
         std::vector<std::string> packages;
+        std::vector<AptRepository> repositories;
     } apt;
     struct Python {
         PythonKind kind = PythonKind::venv;
@@ -39,6 +56,7 @@ struct Settings {
             directory; // absolute, or relative to the user's home; empty: the home
         std::uint16_t port = 8888;
         std::string password_hash; // empty: the front listens on 127.0.0.1 only
+        bool allow_sudo = false;   // whether a sudoer stays one in a notebook
     } jupyter;
     struct Tls {
         std::vector<std::string>

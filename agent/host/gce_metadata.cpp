@@ -94,6 +94,9 @@ MachineFacts facts_of(const Value& tree) {
         for (const auto& access : elements(member(interface, "accessConfigs")))
             add_text(facts.external_addresses, member(access, "externalIp"));
     }
+    if (const auto& interfaces = elements(member(instance, "networkInterfaces"));
+        !interfaces.empty())
+        facts.network = last_component(interfaces.front().string_or("network", ""));
     for (const auto& tag : elements(member(instance, "tags")))
         add_text(facts.tags, tag);
     facts.instance_attributes = attributes_of(instance);

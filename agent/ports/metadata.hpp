@@ -20,6 +20,7 @@ struct MachineFacts {
     std::string hostname;
     std::string zone; // last component: europe-west1-b
     std::string project_id;
+    std::string network; // last component, of the first interface: default
     std::vector<std::string> internal_addresses;
     std::vector<std::string> external_addresses;
     std::vector<std::string> tags;

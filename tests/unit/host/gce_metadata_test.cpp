@@ -30,7 +30,8 @@ const std::string whole_tree = R"({
     "tags": ["jupyter", "http"],
     "attributes": {"agent-config": "schema = 1\n", "odd": 7},
     "networkInterfaces": [
-      {"ip": "10.0.0.2", "accessConfigs": [{"externalIp": "34.1.2.3", "type": "ONE_TO_ONE_NAT"}]},
+      {"ip": "10.0.0.2", "network": "projects/123/networks/default",
+       "accessConfigs": [{"externalIp": "34.1.2.3", "type": "ONE_TO_ONE_NAT"}]},
       {"ip": "10.1.0.2", "accessConfigs": [{"externalIp": ""}]},
       {"ip": "10.2.0.2"}
     ]
@@ -73,6 +74,7 @@ TEST_CASE("gce metadata: one recursive read gives all facts, the id with every d
     CHECK(facts->hostname == "vm.europe-west1-b.c.my-project.internal");
     CHECK(facts->zone == "europe-west1-b");
     CHECK(facts->project_id == "my-project");
+    CHECK(facts->network == "default");
     CHECK(facts->internal_addresses ==
           std::vector<std::string>{"10.0.0.2", "10.1.0.2", "10.2.0.2"});
     CHECK(facts->external_addresses == std::vector<std::string>{"34.1.2.3"});
