@@ -102,9 +102,10 @@ std::string summarise(const Status& status) {
 }
 
 Daemon::Daemon(World world)
-    : world_{std::move(world)}, ports_{world_.root, world_.accounts, world_.services, world_.clock},
-      status_file_{world_.root}, step_log_{world_.root, world_.clock},
-      guest_attributes_{world_.metadata, world_.clock}, wake_{world_.io} {}
+    : world_{std::move(world)}, accounts_{world_.accounts},
+      ports_{world_.root, accounts_, world_.services, world_.clock}, status_file_{world_.root},
+      step_log_{world_.root, world_.clock}, guest_attributes_{world_.metadata, world_.clock},
+      wake_{world_.io} {}
 
 asio::awaitable<void> Daemon::run() {
     status_.boot_id = current_boot_id(world_.root);
@@ -236,6 +237,7 @@ std::string Daemon::basis() const {
 }
 
 asio::awaitable<void> Daemon::converge() {
+    accounts_.forget();
     converged_basis_.clear();
     status_.problem.reset();
     enter(MachineState::provisioning);

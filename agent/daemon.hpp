@@ -16,6 +16,7 @@
 #include "agent/report/status_file.hpp"
 #include "agent/report/step_log.hpp"
 #include "agent/settings.hpp"
+#include "agent/steps/account_memory.hpp"
 #include "agent/steps/step_ports.hpp"
 
 #include <boost/asio/awaitable.hpp>
@@ -72,6 +73,7 @@ private:
     void publish();
 
     World world_;
+    AccountMemory accounts_; // of the run in hand
     StepPorts ports_;
     StatusFile status_file_;
     StepLog step_log_;

@@ -9,46 +9,64 @@ namespace {
 
 constexpr const char* program = "/usr/bin/systemctl";
 
-UnitState parse(std::string_view properties) {
-    UnitState state;
-    for (const auto& line : split(properties, '\n')) {
+void take(UnitState& state, std::string_view name, const std::string& value) {
+    if (name == "ActiveState")
+        state.active = value;
+    else if (name == "SubState")
+        state.sub = value;
+    else if (name == "StatusText")
+        state.status_text = value;
+    else if (name == "Result")
+        state.result = value;
+    else if (name == "NeedDaemonReload")
+        state.needs_reload = value == "yes";
+    else if (name == "NRestarts")
+        std::from_chars(value.data(), value.data() + value.size(), state.restarts);
+}
+
+// A paragraph a unit, in the order in which they were named.
+std::vector<UnitState> parse(std::string_view shown) {
+    std::vector<UnitState> states(1);
+    for (const auto& line : split(trim(shown), '\n')) {
         const auto equals = line.find('=');
-        if (equals == std::string::npos)
-            continue;
-        const std::string name = line.substr(0, equals);
-        const std::string value = line.substr(equals + 1);
-        if (name == "ActiveState")
-            state.active = value;
-        else if (name == "SubState")
-            state.sub = value;
-        else if (name == "StatusText")
-            state.status_text = value;
-        else if (name == "Result")
-            state.result = value;
-        else if (name == "NeedDaemonReload")
-            state.needs_reload = value == "yes";
-        else if (name == "NRestarts")
-            std::from_chars(value.data(), value.data() + value.size(), state.restarts);
+        if (line.empty())
+            states.emplace_back();
+        else if (equals != std::string::npos)
+            take(states.back(), line.substr(0, equals), line.substr(equals + 1));
     }
-    return state;
+    return states;
 }
 
 } // namespace
 
 boost::asio::awaitable<Result<UnitState>> SystemdServices::state(std::string unit) {
+    std::vector<std::string> one{std::move(unit)};
+    auto found = co_await states(std::move(one));
+    if (!found)
+        co_return found.error();
+    co_return std::move(found->front());
+}
+
+boost::asio::awaitable<Result<std::vector<UnitState>>>
+SystemdServices::states(std::vector<std::string> units) {
+    const std::string doing = "asking for the state of " + join(units, " and ");
     Command command;
     command.argv = {program,
                     "show",
                     "--property=ActiveState,SubState,StatusText,Result,NeedDaemonReload,NRestarts",
-                    "--",
-                    unit};
+                    "--"};
+    command.argv.insert(command.argv.end(), units.begin(), units.end());
     auto outcome = co_await commands_.run(std::move(command));
     if (!outcome)
-        co_return context(outcome.error(), "asking for the state of " + unit);
+        co_return context(outcome.error(), doing);
     auto shown = require_success(std::move(*outcome), ErrorKind::transient);
     if (!shown)
-        co_return context(shown.error(), "asking for the state of " + unit);
-    co_return parse(shown->output);
+        co_return context(shown.error(), doing);
+    auto states = parse(shown->output);
+    if (states.size() != units.size())
+        co_return transient(doing + ": systemctl told of " + std::to_string(states.size()) +
+                            " units");
+    co_return states;
 }
 
 boost::asio::awaitable<Result<void>>

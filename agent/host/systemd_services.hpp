@@ -12,6 +12,8 @@ class SystemdServices : public ServiceManager {
 public:
     explicit SystemdServices(CommandRunner& commands) : commands_{commands} {}
     boost::asio::awaitable<Result<UnitState>> state(std::string unit) override;
+    boost::asio::awaitable<Result<std::vector<UnitState>>>
+    states(std::vector<std::string> units) override;
     boost::asio::awaitable<Result<void>> start(std::string unit) override;
     boost::asio::awaitable<Result<void>> restart(std::string unit) override;
     boost::asio::awaitable<Result<void>> stop(std::string unit) override;

@@ -6,6 +6,7 @@
 #include <boost/asio/awaitable.hpp>
 
 #include <string>
+#include <vector>
 
 namespace agent {
 
@@ -23,6 +24,9 @@ class ServiceManager {
 public:
     virtual ~ServiceManager() = default;
     virtual boost::asio::awaitable<Result<UnitState>> state(std::string unit) = 0;
+    // Of several units with one question, in their order.
+    virtual boost::asio::awaitable<Result<std::vector<UnitState>>>
+    states(std::vector<std::string> units) = 0;
     // Queue the job and return: never waits for the unit (--no-block).
     virtual boost::asio::awaitable<Result<void>> start(std::string unit) = 0;
     virtual boost::asio::awaitable<Result<void>> restart(std::string unit) = 0;

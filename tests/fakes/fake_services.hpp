@@ -28,6 +28,17 @@ public:
             co_return UnitState{"inactive", "dead", {}, "success", 0, false};
         co_return found->second;
     }
+    boost::asio::awaitable<Result<std::vector<UnitState>>>
+    states(std::vector<std::string> named) override {
+        std::vector<UnitState> found;
+        for (const auto& unit : named) {
+            auto one = co_await state(unit);
+            if (!one)
+                co_return one.error();
+            found.push_back(std::move(*one));
+        }
+        co_return found;
+    }
     boost::asio::awaitable<Result<void>> start(std::string unit) override {
         co_return order("start " + unit);
     }
