@@ -40,12 +40,27 @@ class Control:
         """Path and query of every long poll that waits now."""
         return self._ask({"polls": True})
 
-    def fault(self, path, kind, value=None, times=None):
+    def fault(self, path, kind, value=None, times=None, method=None):
         """Disturbs requests whose path and query match the regular expression `path`; see Fault."""
-        self._ask({"fault": {"path": path, "kind": kind, "value": value, "times": times}})
+        fault = {"path": path, "kind": kind, "value": value, "times": times, "method": method}
+        self._ask({"fault": fault})
 
     def clear_faults(self):
         self._ask({"clear_faults": True})
+
+    def down(self):
+        """From now on every connection is refused."""
+        self._ask({"down": True})
+
+    def up(self):
+        self._ask({"up": True})
+
+    def limit(self, what, limits):
+        """How often `guest-queries` or `reads` are answered: pairs (at most so many, in seconds).
+
+        No pair is no limit. What is above a limit is answered with 429.
+        """
+        self._ask({"limit": what, "to": limits})
 
     def _ask(self, request):
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
@@ -70,7 +85,7 @@ def _parser():
     parser = argparse.ArgumentParser(description="Talks to the metadata emulator.")
     parser.add_argument("socket")
     commands = parser.add_subparsers(dest="command", required=True)
-    for name in ("guest-attributes", "puts", "polls", "clear-faults"):
+    for name in ("guest-attributes", "puts", "polls", "clear-faults", "down", "up"):
         commands.add_parser(name)
     for name in ("get", "delete"):
         commands.add_parser(name).add_argument("path")
@@ -82,6 +97,10 @@ def _parser():
     fault.add_argument("kind")
     fault.add_argument("--value", type=json.loads, help="JSON")
     fault.add_argument("--times", type=int)
+    fault.add_argument("--method")
+    limit = commands.add_parser("limit")
+    limit.add_argument("what", choices=("guest-queries", "reads"))
+    limit.add_argument("limits", nargs="*", metavar="COUNT/SECONDS", help="none: no limit")
     return parser
 
 
@@ -95,7 +114,11 @@ def _run(options):
         case "delete":
             return control.delete(options.path)
         case "fault":
-            return control.fault(options.path, options.kind, options.value, options.times)
+            return control.fault(
+                options.path, options.kind, options.value, options.times, options.method
+            )
+        case "limit":
+            return control.limit(options.what, [limit.split("/") for limit in options.limits])
         case command:
             return getattr(control, command.replace("-", "_"))()
 

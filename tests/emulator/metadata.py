@@ -6,16 +6,20 @@ What it imitates, and where each fact comes from:
     Google's own metadata emulator (2016) and Google's "Querying metadata" page;
   * the 301 to the slash: salrashid123/gce_metadata_server. Recursive requests are answered without
     it: google-guest-agent asks `instance/attributes?recursive=true` and expects an answer;
-  * guest attributes: google-guest-agent (WriteGuestAttributes), cloud-init (DataSourceGCE).
+  * guest attributes: google-guest-agent (WriteGuestAttributes), cloud-init (DataSourceGCE);
+  * their rate: 10 queries a minute for a VM, at most 3 in a second (Google's documentation).
 What no public source settles, and is a choice here: DELETE of a guest attribute, the statuses for
 an oversized one (400 for the name, 413 for the value), `guestAttributes` being `{}` in a recursive
-answer from above it, and the wording of the refusal of X-Forwarded-For.
+answer from above it, the wording of the refusal of X-Forwarded-For, and that a query above the rate
+is answered with 429 and does not count towards it. There is no `identity` of a service account: it
+would need Google's signature.
 
 As in the real server, waiting on a key that does not exist is a 404 at once: to await a key, poll
 the directory above it recursively.
 """
 
 import argparse
+import collections
 import contextlib
 import copy
 import ctypes
@@ -39,6 +43,7 @@ GUEST_ATTRIBUTES = ("instance", "guest-attributes")
 GUEST_ATTRIBUTES_OFF = b"Guest attributes endpoint access is disabled."
 GUEST_NAME_LIMIT = 128
 GUEST_VALUE_LIMIT = 256 * 1024
+GUEST_QUERIES = ((10, 60.0), (3, 1.0))  # at most so many in so many seconds
 REQUEST_BODY_LIMIT = 4 * GUEST_VALUE_LIMIT
 
 TEXT = "application/text"
@@ -86,6 +91,8 @@ def default_tree(**overrides):
             "hostname": "vm-1.us-central1-a.c.example-project.internal",
             "id": 13512546227574112017,  # above 2^63: a client that reads it signed must fail
             "image": "projects/debian-cloud/global/images/debian-12-bookworm-v20250812",
+            "legacy-endpoint-access": {"0.1": 0, "v1beta1": 0},
+            "licenses": [{"id": "2147286739765738111"}],
             "machine-type": f"projects/{number}/machineTypes/e2-standard-2",
             "maintenance-event": "NONE",
             "name": "vm-1",
@@ -101,9 +108,11 @@ def default_tree(**overrides):
                     "mtu": 1460,
                     "network": f"projects/{number}/networks/default",
                     "subnetmask": "255.255.240.0",
+                    "target-instance-ips": [],
                 }
             ],
             "preempted": "FALSE",
+            "remaining-cpu-time": -1,
             "scheduling": {
                 "automatic-restart": "TRUE",
                 "on-host-maintenance": "MIGRATE",
@@ -119,6 +128,7 @@ def default_tree(**overrides):
             "numeric-project-id": number,
             "project-id": "example-project",
         },
+        "universe": {"universe-domain": "googleapis.com"},
     }
     _merge(tree, overrides)
     return tree
@@ -322,28 +332,51 @@ class Journal:
 class Fault:
     """A disturbance of the requests whose path and query match.
 
-    kind       value
-    status     the HTTP status answered instead
-    no_flavor  -              the right answer without Metadata-Flavor
-    slow       seconds        before the right answer
-    cut        bytes sent     of the right answer before the close (default: all but the last)
-    html       body           a page of somebody else, as a captive portal gives: 200, no flavor
-    hang       -              no answer until the client goes away
+    kind          value
+    status        the HTTP status answered instead
+    no_flavor     -              the right answer without Metadata-Flavor
+    wrong_flavor  text           the right answer with another Metadata-Flavor
+    slow          seconds        before the right answer
+    trickle       seconds        between any two bytes of the right answer's body
+    cut           bytes sent     of the right answer before the close, or "headers", "body": half of
+                                 these (default: all but the last byte)
+    truncated     bytes          of the right body that are left, in an answer that is whole
+                                 (default: half)
+    length        difference     of the announced length from the body's; then the close
+    endless       -              the right body over and over, until the client goes away
+    html          body           a page of somebody else, as a captive portal gives: 200, no flavor
+    hang          -              no answer until the client goes away
+
+    times    how many requests are disturbed; default: until the faults are cleared
+    method   only requests of this one; default: any
     """
 
     path: str
     kind: str
     value: object = None
     times: int | None = None
+    method: str | None = None
 
-    KINDS = ("status", "no_flavor", "slow", "cut", "html", "hang")
+    NUMBERS = ("slow", "trickle", "length")
+    KINDS = (
+        *("status", "no_flavor", "wrong_flavor", *NUMBERS),
+        *("cut", "truncated", "endless", "html", "hang"),
+    )
 
     def __post_init__(self):
         if self.kind not in self.KINDS:
             raise ValueError(f"unknown fault kind: {self.kind}")
         if self.kind == "status":
             self.value = int(http.HTTPStatus(self.value))
+        if self.kind in self.NUMBERS and not isinstance(self.value, int | float):
+            raise ValueError(f"{self.kind} takes a number")
+        if self.kind == "cut" and not isinstance(self.value, int | None):
+            if self.value not in ("headers", "body"):
+                raise ValueError("cut takes a number of bytes, headers or body")
         re.compile(self.path)
+
+    def meets(self, method, target):
+        return self.method in (None, method) and re.search(self.path, target)
 
 
 class Faults:
@@ -361,10 +394,10 @@ class Faults:
         with self._lock:
             self._faults.clear()
 
-    def take(self, target):
+    def take(self, method, target):
         with self._lock:
             for fault in self._faults:
-                if not re.search(fault.path, target):
+                if not fault.meets(method, target):
                     continue
                 if fault.times is not None:
                     fault.times -= 1
@@ -374,13 +407,40 @@ class Faults:
         return None
 
 
+class Rate:
+    """How often something may happen: `limits` are pairs (at most so many, in so many seconds)."""
+
+    def __init__(self, limits=(), clock=time.monotonic):
+        self._lock = threading.Lock()
+        self._clock = clock
+        self.set(limits)
+
+    def set(self, limits):
+        limits = tuple((int(count), float(seconds)) for count, seconds in limits)
+        if any(count < 1 or seconds <= 0 for count, seconds in limits):
+            raise ValueError("a rate is a number of queries and a number of seconds")
+        with self._lock:
+            self._limits = limits
+            self._taken = collections.deque(maxlen=max((count for count, _ in limits), default=0))
+
+    def take(self):
+        """Whether it may happen now; if so, it has."""
+        now = self._clock()
+        with self._lock:
+            for count, seconds in self._limits:
+                if len(self._taken) >= count and self._taken[-count] > now - seconds:
+                    return False
+            self._taken.append(now)
+        return True
+
+
 @dataclasses.dataclass(frozen=True)
 class Response:
     status: int
     body: bytes = b""
     content_type: str = TEXT
     headers: tuple = ()
-    flavor: bool = True
+    flavor: str | None = "Google"
 
     @property
     def etag(self):
@@ -477,7 +537,7 @@ class _RequestHandler(http.server.BaseHTTPRequestHandler):
     def _handle(self):
         owner = self.server.owner
         body = self._read_body()
-        fault = owner.faults.take(self.path)
+        fault = owner.faults.take(self.command, self.path)
         entry = {
             "time": time.time(),
             "monotonic": time.monotonic(),
@@ -513,19 +573,26 @@ class _RequestHandler(http.server.BaseHTTPRequestHandler):
         return self.rfile.read(int(length))
 
     def _disturbed(self, body, fault):
-        if fault is None:
-            return self._respond(body)
-        if fault.kind == "status":
-            return _error(fault.value, "This answer was ordered.")
-        if fault.kind == "html":
-            page = fault.value or "<!DOCTYPE html>\n<title>Sign in to the network</title>\n"
-            return Response(200, page.encode(), HTML, flavor=False)
-        if fault.kind == "hang":
-            self._pause(None)
-        if fault.kind == "slow":
-            self._pause(fault.value)
+        match fault and fault.kind:
+            case "status":
+                return _error(fault.value, "This answer was ordered.")
+            case "html":
+                page = fault.value or "<!DOCTYPE html>\n<title>Sign in to the network</title>\n"
+                return Response(200, page.encode(), HTML, flavor=None)
+            case "hang":
+                self._pause(None)
+            case "slow":
+                self._pause(fault.value)
         response = self._respond(body)
-        return dataclasses.replace(response, flavor=fault.kind != "no_flavor")
+        match fault and fault.kind:
+            case "no_flavor":
+                return dataclasses.replace(response, flavor=None)
+            case "wrong_flavor":
+                return dataclasses.replace(response, flavor=fault.value or "Goggle")
+            case "truncated":
+                left = len(response.body) // 2 if fault.value is None else fault.value
+                return dataclasses.replace(response, body=response.body[:left])
+        return response
 
     def _respond(self, body):
         raw_path, _, query_text = self.path.partition("?")
@@ -544,6 +611,9 @@ class _RequestHandler(http.server.BaseHTTPRequestHandler):
         in_guest_attributes = segments[:2] == GUEST_ATTRIBUTES
         if in_guest_attributes and not tree.guest_attributes_enabled():
             return Response(403, GUEST_ATTRIBUTES_OFF, HTML)
+        rate = self.server.owner.guest_queries if in_guest_attributes else self.server.owner.reads
+        if not rate.take():
+            return _error(429, "Rate limit exceeded.")
         if self.command == "GET":
             host = self.headers.get("Host", "metadata.google.internal")
             location = f"http://{host}{raw_path}/" + (f"?{query_text}" if query_text else "")
@@ -608,30 +678,58 @@ class _RequestHandler(http.server.BaseHTTPRequestHandler):
             raise _ClientGone
 
     def _send(self, response, fault):
+        kind = fault and fault.kind
+        if kind in ("cut", "length", "endless"):
+            self.close_connection = True
+        body = response.body if self.command != "HEAD" else b""
+        head = self._head(response, fault)
+        try:
+            if kind == "trickle":
+                self.wfile.write(head)
+                for i in range(len(body)):
+                    self.wfile.write(body[i : i + 1])
+                    self._pause(fault.value)
+            elif kind == "endless":
+                self.wfile.write(head)
+                while not self.server.owner.stopping.is_set():
+                    self.wfile.write(body or b"\n")
+            elif kind == "cut":
+                self.wfile.write((head + body)[: _cut(fault.value, head, body)])
+            else:
+                self.wfile.write(head + body)
+        except (OSError, _ClientGone):
+            self.close_connection = True
+
+    def _head(self, response, fault):
         lines = [
             f"HTTP/1.1 {response.status} {http.HTTPStatus(response.status).phrase}",
             f"Content-Type: {response.content_type}",
             f"Date: {self.date_time_string()}",
             "Server: Metadata Server for VM",
-            f"Content-Length: {len(response.body)}",
             "X-XSS-Protection: 0",
             "X-Frame-Options: SAMEORIGIN",
         ]
+        if not fault or fault.kind != "endless":
+            longer = fault.value if fault and fault.kind == "length" else 0
+            lines.append(f"Content-Length: {max(0, len(response.body) + longer)}")
         if response.flavor:
-            lines.append("Metadata-Flavor: Google")
+            lines.append(f"Metadata-Flavor: {response.flavor}")
         lines += [f"{name}: {value}" for name, value in response.headers]
         if self.close_connection:
             lines.append("Connection: close")
-        message = "\r\n".join(lines).encode() + b"\r\n\r\n"
-        if self.command != "HEAD":
-            message += response.body
-        if fault and fault.kind == "cut":
-            message = message[: len(message) - 1 if fault.value is None else fault.value]
-            self.close_connection = True
-        try:
-            self.wfile.write(message)
-        except OSError:
-            self.close_connection = True
+        return "\r\n".join(lines).encode() + b"\r\n\r\n"
+
+
+def _cut(value, head, body):
+    """How many bytes of the answer are sent before the close."""
+    match value:
+        case None:
+            return len(head) + len(body) - 1
+        case "headers":
+            return len(head) // 2
+        case "body":
+            return len(head) + len(body) // 2
+    return value
 
 
 def _deadline(seconds):
@@ -648,11 +746,29 @@ class _HttpServer(http.server.ThreadingHTTPServer):
 
     def __init__(self, listen, owner):
         self.owner = owner
+        self._lock = threading.Lock()
+        self._connections = set()
         super().__init__(listen, _RequestHandler)
 
     def server_bind(self):
         # HTTPServer would look up the host's name in the DNS here.
         socketserver.TCPServer.server_bind(self)
+
+    def process_request(self, request, client_address):
+        with self._lock:
+            self._connections.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request):
+        with self._lock:
+            self._connections.discard(request)
+        super().shutdown_request(request)
+
+    def drop_connections(self):
+        with self._lock:
+            for connection in self._connections:
+                with contextlib.suppress(OSError):
+                    connection.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request, client_address):
         """A client that resets its connection is no event; anything else is a bug to show."""
@@ -694,25 +810,27 @@ class MetadataServer:
     def __init__(self, tree, listen=("127.0.0.1", 0), control_path=None, log_path=None):
         self.tree = Tree(tree)
         self.faults = Faults()
+        self.guest_queries = Rate(GUEST_QUERIES)
+        self.reads = Rate()
         self.stopping = threading.Event()
         self._polls = []
-        self._servers = [_HttpServer(listen, self)]
-        self.address = "%s:%d" % self._servers[0].server_address[:2]
+        self._threads = {}
+        self._lock = threading.Lock()
+        self._http = _HttpServer(listen, self)
+        self._listen = self._http.server_address[:2]
+        self.address = "%s:%d" % self._listen
+        self._control = None
         try:
             if control_path:
-                self._servers.append(_ControlServer(control_path, self))
+                self._control = _ControlServer(control_path, self)
             self.journal = Journal(log_path)
         except OSError:
-            self._close()
+            self._http.server_close()
+            if self._control:
+                self._control.server_close()
             raise
-        self._threads = [
-            threading.Thread(
-                target=server.serve_forever, args=(SHUTDOWN_CHECK_SECONDS,), daemon=True
-            )
-            for server in self._servers
-        ]
-        for thread in self._threads:
-            thread.start()
+        for server in filter(None, (self._http, self._control)):
+            self._start(server)
 
     def __enter__(self):
         return self
@@ -725,16 +843,35 @@ class MetadataServer:
         self.stopping.set()
         with self.tree.changed:
             self.tree.changed.notify_all()
-        for server in self._servers:
-            server.shutdown()
-        for thread in self._threads:
-            thread.join()
-        self._close()
+        for server in list(self._threads):
+            self._end(server)
         self.journal.close()
 
-    def _close(self):
-        for server in self._servers:
-            server.server_close()
+    def down(self):
+        """From now on connections are refused, and those that there were are gone."""
+        with self._lock:
+            if self._http in self._threads:
+                self._end(self._http)
+                self._http.drop_connections()
+
+    def up(self):
+        """Listens again where it did before down()."""
+        with self._lock:
+            if self._http not in self._threads:
+                self._http = _HttpServer(self._listen, self)
+                self._start(self._http)
+
+    def _start(self, server):
+        thread = threading.Thread(
+            target=server.serve_forever, args=(SHUTDOWN_CHECK_SECONDS,), daemon=True
+        )
+        self._threads[server] = thread
+        thread.start()
+
+    def _end(self, server):
+        server.shutdown()
+        self._threads.pop(server).join()
+        server.server_close()
 
     @contextlib.contextmanager
     def poll(self, target):
@@ -776,6 +913,14 @@ class MetadataServer:
                 self.faults.add(Fault(**fault))
             case {"clear_faults": True}:
                 self.faults.clear()
+            case {"down": True}:
+                self.down()
+            case {"up": True}:
+                self.up()
+            case {"limit": "guest-queries", "to": list(limits)}:
+                self.guest_queries.set(limits)
+            case {"limit": "reads", "to": list(limits)}:
+                self.reads.set(limits)
             case _:
                 raise ValueError("unknown control request")
         return {"ok": True}

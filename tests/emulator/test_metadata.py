@@ -130,7 +130,7 @@ class AccessTest(EmulatorTestCase):
     def test_a_connection_is_closed_on_request(self):
         answer = self.ask("instance/name", connection=self.connect(), Connection="close")
         self.assertEqual(answer.headers["Connection"], "close")
-        with socket.create_connection(self.server._servers[0].server_address) as raw:
+        with socket.create_connection(self.server._listen) as raw:
             raw.settimeout(DEADLINE)
             raw.sendall(b"GET / HTTP/1.1\r\nHost: metadata\r\nConnection: close\r\n\r\n")
             with raw.makefile("rb") as stream:
@@ -164,7 +164,7 @@ class TreeTest(EmulatorTestCase):
         self.assertEqual(self.ask("instance/?recursive=true").json()["id"], 13512546227574112017)
 
     def test_directories_are_listed_with_slashes(self):
-        self.assertEqual(self.ask("").body, "instance/\nproject/\n")
+        self.assertEqual(self.ask("").body, "instance/\nproject/\nuniverse/\n")
         self.assertEqual(
             self.ask("project/").body, "attributes/\nnumeric-project-id\nproject-id\n"
         )
@@ -349,6 +349,10 @@ class GuestAttributesTest(EmulatorTestCase):
     tree = {"instance": {"attributes": {"enable-guest-attributes": "TRUE"}}}
     state = "instance/guest-attributes/agent/state"
 
+    def setUp(self):
+        super().setUp()
+        self.control.limit("guest-queries", [])
+
     def put(self, path, value):
         return self.ask(path, method="PUT", body=value).status
 
@@ -446,6 +450,112 @@ class GuestAttributesTest(EmulatorTestCase):
         self.assertNotIn("value", entry)
 
 
+class RateTest(unittest.TestCase):
+    def setUp(self):
+        self.now = 1000.0
+        self.rate = metadata.Rate(metadata.GUEST_QUERIES, clock=lambda: self.now)
+
+    def take(self, count):
+        return [self.rate.take() for _ in range(count)]
+
+    def test_a_burst_is_three_and_a_minute_ten(self):
+        self.assertEqual(self.take(4), [True, True, True, False])
+        for _ in range(2):
+            self.now += 1
+            self.assertEqual(self.take(4), [True, True, True, False])
+        self.now += 1
+        self.assertEqual(self.take(2), [True, False])
+
+    def test_what_is_refused_does_not_count(self):
+        self.assertEqual(self.take(100).count(True), 3)
+        self.now += 1
+        self.assertEqual(self.take(3), [True, True, True])
+
+    def test_a_minute_later_there_is_room_again(self):
+        for _ in range(10):
+            self.assertEqual(self.take(1), [True])
+            self.now += 1
+        self.now = 1059.9
+        self.assertEqual(self.take(1), [False])
+        self.now = 1060
+        self.assertEqual(self.take(2), [True, False])
+
+    def test_no_limit_is_no_limit(self):
+        self.rate.set([])
+        self.assertTrue(all(self.take(1000)))
+        with self.assertRaises(ValueError):
+            self.rate.set([(0, 1)])
+
+
+class LimitTest(EmulatorTestCase):
+    tree = {"instance": {"attributes": {"enable-guest-attributes": "TRUE"}}}
+    state = "instance/guest-attributes/agent/state"
+
+    def statuses(self, path, count, **how):
+        return [self.ask(path, **how).status for _ in range(count)]
+
+    def test_guest_attributes_are_limited_as_google_limits_them(self):
+        self.control.limit("guest-queries", [[2, 3600]])
+        self.assertEqual(self.statuses(self.state, 3, method="PUT", body="x"), [200, 200, 429])
+        self.assertEqual(self.statuses(self.state, 1), [429])
+        self.assertEqual([put["status"] for put in self.control.puts()], [200, 200, 429])
+        self.assertEqual(self.statuses("instance/name", 20), [200] * 20)
+        self.control.limit("guest-queries", [])
+        self.assertEqual(self.statuses(self.state, 20, method="PUT", body="x"), [200] * 20)
+
+    def test_they_are_limited_from_the_start(self):
+        self.assertIn(429, self.statuses(self.state, 11, method="PUT", body="x"))
+
+    def test_what_is_switched_off_is_not_counted(self):
+        self.control.limit("guest-queries", [[1, 3600]])
+        key = "instance/attributes/enable-guest-attributes"
+        self.control.set(key, "FALSE")
+        self.assertEqual(self.statuses(self.state, 3, method="PUT", body="x"), [403] * 3)
+        self.control.set(key, "TRUE")
+        self.assertEqual(self.statuses(self.state, 2, method="PUT", body="x"), [200, 429])
+
+    def test_reads_are_limited_when_told(self):
+        self.control.limit("reads", [[2, 3600]])
+        self.assertEqual(self.statuses("instance/name", 3), [200, 200, 429])
+        self.assertEqual(self.statuses(self.state, 1, method="PUT", body="x"), [200])
+
+    def test_nonsense_is_refused(self):
+        for what, limits in (("reads", [[0, 1]]), ("reads", [["x", 1]]), ("writes", [])):
+            with self.assertRaises(control.ControlError):
+                self.control.limit(what, limits)
+
+
+class DownTest(EmulatorTestCase):
+    def test_down_refuses_and_up_answers_again_at_the_same_place(self):
+        kept = self.connect()
+        self.ask("instance/name", connection=kept)
+        self.control.down()
+        self.control.down()
+        with self.assertRaises(ConnectionRefusedError):
+            self.ask("instance/name")
+        with self.assertRaises((ConnectionError, http.client.HTTPException)):
+            kept.auto_open = 0
+            self.ask("instance/name", connection=kept)
+        self.control.set("instance/name", "other")
+        self.control.up()
+        self.control.up()
+        self.assertEqual(self.ask("instance/name").body, "other")
+
+    def test_down_ends_the_long_polls(self):
+        connection = self.connect()
+        target = V1 + "instance/name?wait_for_change=true"
+        connection.request("GET", target, headers={"Metadata-Flavor": "Google"})
+        self.assertTrue(self.server.await_polls(1, DEADLINE))
+        self.control.down()
+        with self.assertRaises((ConnectionError, http.client.HTTPException)):
+            connection.getresponse()
+        self.assertTrue(self.server.await_polls(0, DEADLINE))
+
+    def test_it_can_be_stopped_while_it_is_down(self):
+        self.control.down()
+        self.server.stop()
+
+
 class FaultTest(EmulatorTestCase):
     tree = {"instance": {"attributes": {"enable-guest-attributes": "TRUE"}}}
 
@@ -474,6 +584,18 @@ class FaultTest(EmulatorTestCase):
         self.assertEqual((answer.status, answer.body), (200, "vm-1"))
         self.assertNotIn("Metadata-Flavor", answer.headers)
 
+    def test_a_wrong_flavor(self):
+        self.control.fault("name", "wrong_flavor", times=1)
+        self.assertEqual(self.ask("instance/name").headers["Metadata-Flavor"], "Goggle")
+        self.control.fault("name", "wrong_flavor", "google", times=1)
+        self.assertEqual(self.ask("instance/name").headers["Metadata-Flavor"], "google")
+
+    def test_only_a_method_is_disturbed_when_told(self):
+        state = "instance/guest-attributes/agent/state"
+        self.control.fault("guest-attributes", "status", 503, method="PUT")
+        self.assertEqual(self.ask(state, method="PUT", body="x").status, 503)
+        self.assertEqual(self.ask(state).status, 404)
+
     def test_html_of_somebody_else(self):
         self.control.fault("name", "html", "<p>sign in", times=1)
         answer = self.ask("instance/name")
@@ -487,7 +609,49 @@ class FaultTest(EmulatorTestCase):
         self.control.fault("name", "cut", 0, times=1)
         with self.assertRaises(ConnectionError):
             self.ask("instance/name")
+        self.control.fault("name", "cut", "body", times=1)
+        with self.assertRaises(http.client.IncompleteRead) as cut:
+            self.ask("instance/name")
+        self.assertEqual(cut.exception.partial, b"vm")
+        self.control.fault("name", "cut", "headers", times=1)
+        with socket.create_connection(self.server._listen) as raw:
+            raw.settimeout(DEADLINE)
+            request = f"GET {V1}instance/name HTTP/1.1\r\nMetadata-Flavor: Google\r\n\r\n"
+            raw.sendall(request.encode())
+            with raw.makefile("rb") as stream:
+                answer = stream.read()
+        self.assertTrue(answer.startswith(b"HTTP/1.1 200 OK\r\n"))
+        self.assertNotIn(b"\r\n\r\n", answer)
 
+    def test_a_truncated_answer_keeps_its_word_about_the_length(self):
+        self.control.fault("instance", "truncated", times=1)
+        answer = self.ask("instance/?recursive=true")
+        self.assertEqual(int(answer.headers["Content-Length"]), len(answer.body))
+        with self.assertRaises(ValueError):
+            answer.json()
+        self.control.fault("instance", "truncated", 3, times=1)
+        self.assertEqual(self.ask("instance/hostname").body, "vm-")
+
+    def test_a_wrong_length(self):
+        self.control.fault("name", "length", -2, times=1)
+        self.assertEqual(self.ask("instance/name").body, "vm")
+        self.control.fault("name", "length", 5, times=1)
+        with self.assertRaises(http.client.IncompleteRead):
+            self.ask("instance/name")
+
+    def test_an_endless_answer(self):
+        self.control.fault("name", "endless", times=1)
+        connection = self.connect()
+        connection.request("GET", V1 + "instance/name", headers={"Metadata-Flavor": "Google"})
+        answer = connection.getresponse()
+        self.assertIsNone(answer.headers["Content-Length"])
+        self.assertEqual(answer.read(400_000), b"vm-1" * 100_000)
+        answer.close()
+        self.assertEqual(self.ask("instance/name").body, "vm-1")
+
+    def test_a_trickling_answer_is_the_right_one(self):
+        self.control.fault("name", "trickle", 0.001, times=1)
+        self.assertEqual(self.ask("instance/name").body, "vm-1")
     def test_a_slow_answer_is_the_right_one(self):
         self.control.fault("name", "slow", 0.05, times=1)
         self.assertEqual(self.ask("instance/name").body, "vm-1")
@@ -501,7 +665,8 @@ class FaultTest(EmulatorTestCase):
             self.ask("instance/name", connection=connection)
 
     def test_nonsense_is_refused(self):
-        for kind, path in (("explode", "x"), ("status", "("), ("status", "x")):
+        wrong = [("explode", "x"), ("status", "("), ("status", "x"), ("slow", "x"), ("cut", "x")]
+        for kind, path in wrong:
             with self.assertRaises(control.ControlError):
                 self.control.fault(path, kind, "no number")
 
@@ -587,6 +752,10 @@ class CommandLineTest(unittest.TestCase):
         self.assertEqual(self.run_control("get", key).stdout, "schema = 1\n\n")
         self.assertEqual(self.run_control("guest-attributes").stdout, "{}\n")
         self.assertEqual(self.run_control("get", "nowhere").returncode, 1)
+        self.assertEqual(self.run_control("fault", "x", "slow", "--value", "1").returncode, 0)
+        self.assertEqual(self.run_control("clear-faults").returncode, 0)
+        self.assertEqual(self.run_control("limit", "reads", "100/60", "9/0.5").returncode, 0)
+        self.assertEqual(self.run_control("down").returncode, 0)
 
         process.send_signal(signal.SIGTERM)
         self.assertEqual(process.wait(DEADLINE), 0)
