@@ -85,6 +85,8 @@ std::string summarise(const Status& status) {
         const std::string step = status.problem->step.empty() ? "" : status.problem->step + ": ";
         return printable(state + ": " + step + status.problem->message, 300);
     }
+    if (status.state == MachineState::starting)
+        return state + ": asking the metadata server what this VM is to be";
     if (status.state != MachineState::provisioning || status.steps.empty())
         return state;
     std::size_t done = 0;
@@ -104,8 +106,8 @@ std::string summarise(const Status& status) {
 Daemon::Daemon(World world)
     : world_{std::move(world)}, accounts_{world_.accounts},
       ports_{world_.root, accounts_, world_.services, world_.clock}, status_file_{world_.root},
-      step_log_{world_.root, world_.clock}, guest_attributes_{world_.metadata, world_.clock},
-      wake_{world_.io} {}
+      step_log_{world_.root, world_.clock},
+      guest_attributes_{world_.metadata, world_.clock, world_.root}, wake_{world_.io} {}
 
 asio::awaitable<void> Daemon::run() {
     status_.boot_id = current_boot_id(world_.root);
@@ -161,7 +163,7 @@ asio::awaitable<void> Daemon::live() {
 // server has had its time.
 asio::awaitable<void> Daemon::learn_facts() {
     const auto patience_ends = world_.clock.now() + metadata_patience;
-    bool said = false;
+    bool logged = false;
     for (unsigned attempt = 1;; ++attempt) {
         auto facts = co_await world_.metadata.read();
         if (facts) {
@@ -173,20 +175,31 @@ asio::awaitable<void> Daemon::learn_facts() {
         const bool configured = settings_ || settings_from_disk();
         if (waited && configured) {
             log::warning("going on without the metadata server: " + facts.error().message);
+            attributes_etag_.clear(); // whatever it says when it is back is news
             co_return;
         }
-        if (!std::exchange(said, true) || (waited && !status_.problem)) {
-            Problem problem{"",
-                            std::string{name_of(facts.error().kind)},
-                            facts.error().message,
-                            "on GCE: check that the VM reaches 169.254.169.254; elsewhere: write " +
-                                std::string{layout::config_file} + " and restart agent.service"};
-            if (waited)
-                fail(std::move(problem));
-            else
-                log::warning("waiting for the metadata server: " + facts.error().message);
-        }
+        if (!std::exchange(logged, true))
+            log::warning("waiting for the metadata server: " + facts.error().message);
+        tell_of_waiting(facts.error(), waited, configured);
         co_await world_.clock.sleep(metadata_backoff.delay(attempt, world_.clock.random()));
+    }
+}
+
+// A machine that is up already goes on as it is; one that is not says what it waits for.
+void Daemon::tell_of_waiting(const Error& error, bool waited, bool configured) {
+    Problem problem{"",
+                    std::string{name_of(error.kind)},
+                    error.message,
+                    configured
+                        ? "within a minute it goes on with the configuration that it has"
+                        : "on GCE: check that the VM reaches 169.254.169.254; elsewhere: write " +
+                              std::string{layout::config_file} + " and restart agent.service"};
+    const bool known = status_.problem && status_.problem->message == problem.message;
+    if (waited && (!known || status_.state == MachineState::starting)) {
+        fail(std::move(problem));
+    } else if (!known && status_.state == MachineState::starting) {
+        status_.problem = std::move(problem);
+        publish();
     }
 }
 
@@ -369,19 +382,18 @@ asio::awaitable<void> Daemon::look_after_jupyter() {
 // Runs beside everything else; tells live() when the instance's attributes are others than those
 // read.
 asio::awaitable<void> Daemon::follow_attributes() {
-    std::string etag;
     for (unsigned failures = 0;;) {
         throw_if_stopped(world_.stop);
-        auto now = co_await world_.metadata.wait_for_attributes(etag);
+        auto now = co_await world_.metadata.wait_for_attributes(attributes_etag_);
         if (!now) {
             co_await world_.clock.sleep(metadata_backoff.delay(++failures, world_.clock.random()));
             continue;
         }
         failures = 0;
         // The first answer as well: it may be younger than what live() has read.
-        if (*now != etag)
+        if (*now != attributes_etag_)
             config_changed();
-        etag = std::move(*now);
+        attributes_etag_ = std::move(*now);
     }
 }
 

@@ -56,6 +56,7 @@ public:
 private:
     boost::asio::awaitable<void> live();
     boost::asio::awaitable<void> learn_facts();
+    void tell_of_waiting(const Error& error, bool waited, bool configured);
     boost::asio::awaitable<void> accept_settings();
     boost::asio::awaitable<void> converge();
     boost::asio::awaitable<void> watch();
@@ -83,6 +84,7 @@ private:
     std::optional<MachineFacts> facts_;
     std::optional<Settings> settings_; // the last that were valid
     bool changed_ = false;             // the attributes may differ from those that were read
+    std::string attributes_etag_;      // of those that follow_attributes() has told of
     // The last converging's inputs and how its steps ended.
     std::string converged_basis_;
     std::vector<StepProgress> converged_;

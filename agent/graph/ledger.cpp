@@ -1,6 +1,7 @@
 #include "agent/graph/ledger.hpp"
 
 #include "agent/ports/documents.hpp"
+#include "agent/ports/layout.hpp"
 
 #include <algorithm>
 #include <cerrno>
@@ -48,7 +49,7 @@ std::string write(const LedgerEntry& entry) {
 } // namespace
 
 Result<Ledger> Ledger::open(const Root& root) {
-    Ledger ledger{root / "/var/lib/agent/ledger"};
+    Ledger ledger{root / layout::ledger_directory};
     if (auto made = ensure_directory(ledger.directory_, {.mode = 0700}); !made)
         return context(made.error(), "opening the ledger");
     std::error_code failure;

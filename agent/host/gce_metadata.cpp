@@ -20,6 +20,7 @@ constexpr std::string_view flavor = "Google";
 constexpr std::size_t size_limit = 1'048'576; // all custom metadata together is below 512 KB
 // The server answers an unchanged value after timeout_sec; Google's own agent waits 70 s for that.
 constexpr auto poll_deadline = 70s;
+constexpr auto read_deadline = 5s; // it answers in milliseconds
 constexpr auto put_deadline = 5s;
 
 std::string percent_encoded(std::string_view text) {
@@ -61,8 +62,7 @@ std::string digits_of(const Value& id) {
         return std::to_string(*small);
     if (const auto* large = std::get_if<std::uint64_t>(&id.data))
         return std::to_string(*large);
-    const auto* text = id.as_string();
-    return text ? *text : std::string{};
+    return {};
 }
 
 std::map<std::string, std::string> attributes_of(const Value& tree) {
@@ -184,6 +184,7 @@ boost::asio::awaitable<Result<HttpResponse>> GceMetadata::get(HttpRequest reques
 
 boost::asio::awaitable<Result<MachineFacts>> GceMetadata::read() {
     HttpRequest whole = request("?recursive=true&alt=json");
+    whole.deadline = read_deadline;
     const auto response = co_await get(std::move(whole));
     if (!response)
         co_return response.error();
@@ -192,7 +193,11 @@ boost::asio::awaitable<Result<MachineFacts>> GceMetadata::read() {
         co_return transient("the metadata server's answer is no JSON: " + tree.error().message);
     if (!tree->as_object())
         co_return transient("the metadata server's answer is no JSON object");
-    co_return facts_of(*tree);
+    MachineFacts facts = facts_of(*tree);
+    // Whoever went on with this would take the machine for another one.
+    if (facts.instance_id.empty())
+        co_return transient("the metadata server's answer is not whole: `instance.id` is missing");
+    co_return facts;
 }
 
 boost::asio::awaitable<Result<std::string>> GceMetadata::wait_for_attributes(std::string etag) {

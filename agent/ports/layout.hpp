@@ -9,11 +9,13 @@ inline constexpr const char* config_directory = "/etc/agent/agent.d"; // drop-in
 inline constexpr const char* jupyter_config = "/etc/agent/jupyter.json";
 inline constexpr const char* certificate = "/var/lib/agent/front/tls.pem"; // key and certificate
 inline constexpr const char* front_token = "/var/lib/agent/front/token";
+inline constexpr const char* ledger_directory = "/var/lib/agent/ledger";
 inline constexpr const char* tools = "/var/lib/agent/tools";
 inline constexpr const char* log_directory = "/var/log/agent";
 
 inline constexpr const char* runtime_directory = "/run/agent";
 inline constexpr const char* status_file = "/run/agent/status.json";
+inline constexpr const char* guest_writes_file = "/run/agent/guest-writes";
 inline constexpr const char* lock_file = "/run/agent/lock";
 
 inline constexpr const char* jupyter_runtime_directory = "/run/agent-jupyter";

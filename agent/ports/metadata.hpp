@@ -38,8 +38,9 @@ enum class GuestWrite {
 class MetadataSource {
 public:
     virtual ~MetadataSource() = default;
-    // Transient when there is no answer or a 5xx; permanent when what answers is not GCE's server
-    // (no `Metadata-Flavor: Google` in the response). One attempt; the caller retries.
+    // Transient when there is no answer, a 5xx or half of an answer: success has an instance_id.
+    // Permanent when what answers is not GCE's server (no `Metadata-Flavor: Google` in the
+    // response). One attempt; the caller retries.
     virtual boost::asio::awaitable<Result<MachineFacts>> read() = 0;
 
     // Waits until the instance's attributes differ from those that `etag` stands for, at most about

@@ -21,8 +21,10 @@ constexpr milliseconds longest_nap{1000};
 
 } // namespace
 
-GuestAttributeWriter::GuestAttributeWriter(MetadataSource& metadata, Clock& clock)
-    : metadata_{metadata}, clock_{clock} {}
+GuestAttributeWriter::GuestAttributeWriter(MetadataSource& metadata, Clock& clock, Root root)
+    : metadata_{metadata}, clock_{clock}, record_{std::move(root)} {
+    schedule_.count(record_.earlier(clock_.now()));
+}
 
 void GuestAttributeWriter::offer(const Status& status) {
     schedule_.offer(status);
@@ -69,16 +71,24 @@ boost::asio::awaitable<void> GuestAttributeWriter::write(MetadataSource& metadat
         outcome = co_await metadata.put_guest_attribute(put.key, put.value);
     } catch (...) {
         // It may have arrived: it counts, and will be told again.
-        schedule_.done(put, GuestWrite::later, clock.now());
+        done(put, GuestWrite::later, clock.now());
         throw;
     }
-    schedule_.done(put, outcome, clock.now());
+    done(put, outcome, clock.now());
     if (schedule_.disabled() && !was_disabled)
         log::warning(
             "guest attributes are off, so nobody off this VM can read how far it got: set the "
             "metadata key enable-guest-attributes to TRUE");
     if (outcome == GuestWrite::rejected)
         log::warning("the metadata server rejected the guest attribute agent/" + put.key);
+}
+
+void GuestAttributeWriter::done(const GuestAttributeSchedule::Put& put,
+                                GuestWrite outcome,
+                                Monotonic now) {
+    schedule_.done(put, outcome, now);
+    if (auto remembered = record_.remember(schedule_.writes()); !remembered)
+        log::warning(remembered.error().message);
 }
 
 boost::asio::awaitable<void> GuestAttributeWriter::wait_for_offer(std::stop_token stop) {

@@ -2,9 +2,11 @@
 // at.
 #pragma once
 
+#include "agent/base/files.hpp"
 #include "agent/ports/clock.hpp"
 #include "agent/ports/metadata.hpp"
 #include "agent/report/guest_attributes.hpp"
+#include "agent/report/guest_write_record.hpp"
 #include "agent/report/status.hpp"
 
 #include <boost/asio/awaitable.hpp>
@@ -18,8 +20,9 @@ namespace agent {
 
 class GuestAttributeWriter {
 public:
-    // Both outlive run().
-    GuestAttributeWriter(MetadataSource& metadata, Clock& clock);
+    // `metadata` and `clock` outlive run(). What was written before this process counts, as far as
+    // `root` tells.
+    GuestAttributeWriter(MetadataSource& metadata, Clock& clock, Root root);
 
     // The newest status; never waits.
     void offer(const Status& status);
@@ -39,10 +42,12 @@ public:
 private:
     boost::asio::awaitable<void>
     write(MetadataSource& metadata, Clock& clock, GuestAttributeSchedule::Put put);
+    void done(const GuestAttributeSchedule::Put& put, GuestWrite outcome, Monotonic now);
     boost::asio::awaitable<void> wait_for_offer(std::stop_token stop);
 
     MetadataSource& metadata_;
     Clock& clock_;
+    GuestWriteRecord record_;
     GuestAttributeSchedule schedule_;
     std::shared_ptr<boost::asio::steady_timer>
         bell_; // rung by offer() while run() has nothing to do

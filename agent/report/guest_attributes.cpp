@@ -21,6 +21,14 @@ constexpr const char* state_key = "state";
 
 } // namespace
 
+void GuestAttributeSchedule::count(const std::vector<Monotonic>& earlier) {
+    for (const auto write : earlier) {
+        writes_.push_back(write);
+        if (writes_.size() > writes_a_minute)
+            writes_.pop_front();
+    }
+}
+
 void GuestAttributeSchedule::offer(const Status& status) {
     wanted_[report_key] = write_json(to_report(status));
     wanted_[summary_key] = printable(status.summary, longest_summary);
@@ -70,7 +78,7 @@ std::optional<Monotonic> GuestAttributeSchedule::wake(Monotonic now) const {
     if (!writes_.empty())
         due = std::max(due, writes_.back() + gap);
     std::size_t budget = writes_a_minute;
-    if (!differs(state_key))
+    if (!differs(state_key) || !settled_)
         budget -= kept_for_a_state;
     // The report says the same; while steps go by, the next states need the room.
     if (!differs(state_key) && *key == summary_key && !settled_)
@@ -90,10 +98,7 @@ std::optional<GuestAttributeSchedule::Put> GuestAttributeSchedule::next(Monotoni
 }
 
 void GuestAttributeSchedule::done(const Put& put, GuestWrite outcome, Monotonic now) {
-    writes_.push_back(now);
-    while (writes_.size() > writes_a_minute)
-        writes_.pop_front();
-
+    count({now});
     if (outcome == GuestWrite::later) {
         not_before_ = now + after_failure.delay(++failures_, 1.0);
         return;

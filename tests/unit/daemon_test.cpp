@@ -87,12 +87,19 @@ TEST_CASE("daemon: the summary says how far it is and what it is doing", "[unit]
 }
 
 TEST_CASE("daemon: a state without more to say is said as one word", "[unit][daemon]") {
-    const auto [state, word] = GENERATE(std::pair{MachineState::starting, std::string{"starting"}},
-                                        std::pair{MachineState::stopping, std::string{"stopping"}},
+    const auto [state, word] = GENERATE(std::pair{MachineState::stopping, std::string{"stopping"}},
                                         std::pair{MachineState::failed, std::string{"failed"}});
     Status status;
     status.state = state;
     CHECK(summarise(status) == word);
+}
+
+TEST_CASE("daemon: a start says what it waits for", "[unit][daemon]") {
+    Status status;
+    status.state = MachineState::starting;
+    CHECK(summarise(status) == "starting: asking the metadata server what this VM is to be");
+    status.problem = Problem{"", "transient", "169.254.169.254:80 did not answer", ""};
+    CHECK(summarise(status) == "starting: 169.254.169.254:80 did not answer");
 }
 
 TEST_CASE("daemon: the summary is one bounded line, whatever a step says", "[unit][daemon]") {

@@ -93,13 +93,13 @@ TEST_CASE("gce metadata: one recursive read gives all facts, the id with every d
 TEST_CASE("gce metadata: missing and odd parts are no facts and no error", "[unit][host]") {
     Machine machine;
     machine.google(200,
-                   GENERATE(R"({})",
-                            R"({"instance": null, "project": []})",
+                   GENERATE(R"({"instance": {"id": 7}})",
+                            R"({"instance": {"id": 7}, "project": []})",
                             R"({"instance": {"tags": {}, "networkInterfaces": [null, 1],
-                                "attributes": [], "id": null, "zone": 3}})"));
+                                "attributes": [], "id": 7, "zone": 3}})"));
     const auto facts = machine.read();
     REQUIRE(facts.has_value());
-    CHECK(facts->instance_id.empty());
+    CHECK(facts->instance_id == "7");
     CHECK(facts->zone.empty());
     CHECK(facts->internal_addresses.empty());
     CHECK(facts->instance_attributes.empty());
@@ -123,6 +123,21 @@ TEST_CASE("gce metadata: what is no good answer says whether to try again", "[un
     const auto facts = machine.read();
     REQUIRE(facts.has_error());
     CHECK(facts.error().kind == ErrorKind::transient);
+}
+
+TEST_CASE("gce metadata: an answer that does not say which instance this is is not whole",
+          "[unit][host]") {
+    Machine machine;
+    machine.google(200,
+                   GENERATE(R"({})",
+                            R"({"instance": null})",
+                            R"({"instance": {"id": null, "attributes": {"agent-config": ""}}})",
+                            R"({"instance": {"id": "vm"}})",
+                            R"({"instance": {"id": 1.5}})"));
+    const auto facts = machine.read();
+    REQUIRE(facts.has_error());
+    CHECK(facts.error().kind == ErrorKind::transient);
+    CHECK_THAT(facts.error().message, ContainsSubstring("instance.id"));
 }
 
 TEST_CASE("gce metadata: what is not GCE's server is a permanent error", "[unit][host]") {

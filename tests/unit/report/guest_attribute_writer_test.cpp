@@ -3,6 +3,7 @@
 #include "tests/fakes/fake_clock.hpp"
 #include "tests/fakes/fake_metadata.hpp"
 #include "tests/support/run_coroutine.hpp"
+#include "tests/support/temp_root.hpp"
 
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/io_context.hpp>
@@ -10,6 +11,7 @@
 
 #include <chrono>
 #include <exception>
+#include <filesystem>
 #include <stop_token>
 #include <string>
 #include <vector>
@@ -32,7 +34,9 @@ struct Machine {
     std::stop_source stop;
     FakeClock clock{FakeClock::Advance::by_sleeping, stop.get_token()};
     FakeMetadata metadata{stop.get_token()};
-    GuestAttributeWriter writer{metadata, clock};
+    TempRoot root;
+    bool made = std::filesystem::create_directories(root.path() / "run/agent");
+    GuestAttributeWriter writer{metadata, clock, root.root()};
     bool stopped = false;
 
     void start() {
@@ -91,6 +95,26 @@ TEST_CASE("guest attribute writer: a stop ends it, idle or waiting", "[unit][rep
     machine.stop.request_stop();
     machine.settle();
     CHECK(machine.stopped);
+}
+
+TEST_CASE("guest attribute writer: the next process of a boot counts what this one wrote",
+          "[unit][report]") {
+    Machine machine;
+    machine.writer.offer(status_of(MachineState::ready, "Ready"));
+    machine.start();
+    machine.settle();
+    REQUIRE(machine.metadata.puts.size() == 3);
+
+    GuestAttributeWriter next{machine.metadata, machine.clock, machine.root.root()};
+    const Monotonic begin = machine.clock.now();
+    next.offer(status_of(MachineState::starting, "Starting"));
+    run_coroutine(machine.io, next.flush(machine.metadata, machine.clock, 10s));
+    CHECK(machine.metadata.puts.size() == 4);
+    next.offer(status_of(MachineState::ready, "Ready again"));
+    run_coroutine(machine.io, next.flush(machine.metadata, machine.clock, 10s));
+    CHECK(machine.metadata.puts.size() == 6);
+    CHECK(machine.metadata.told("state") == "ready");
+    CHECK(machine.clock.now() - begin < 10s);
 }
 
 TEST_CASE("guest attribute writer: keeps trying until the metadata server takes it",

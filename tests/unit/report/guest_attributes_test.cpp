@@ -201,6 +201,63 @@ TEST_CASE("guest attributes: progress leaves two writes for the next state", "[u
     CHECK(machine.keys() == Keys{"report", "state"});
 }
 
+TEST_CASE("guest attributes: what was written before counts", "[unit][report]") {
+    Machine machine;
+    const Monotonic begin = machine.now;
+    machine.schedule.count({begin - 50s, begin - 30s, begin - 30s, begin - 10s, begin - 10s});
+    machine.offer(MachineState::ready, "Ready");
+    machine.run_for(9s);
+    CHECK(machine.keys() == Keys{"report"});
+    machine.run_for(2min);
+    CHECK(machine.keys() == Keys{"report", "state", "summary"});
+    CHECK(machine.written[1].at > begin + 10s);
+}
+
+TEST_CASE(
+    "guest attributes: after another boot a quick one says starting and ready, in four writes",
+    "[unit][report]") {
+    Machine machine;
+    const Monotonic boot = machine.now;
+    machine.schedule.count({boot - 500ms, boot - 500ms});
+    machine.offer(MachineState::starting, "Starting");
+    machine.run_for(2s);
+    CHECK(machine.keys() == Keys{"report", "state"});
+    CHECK(machine.last("state") == "starting");
+    machine.offer(MachineState::provisioning, "0 of 9");
+    machine.run_for(3s);
+    machine.offer(MachineState::provisioning, "8 of 9");
+    machine.run_for(3s);
+    machine.offer(MachineState::ready, "Ready");
+    machine.run_for(2s);
+    CHECK(machine.keys() == Keys{"report", "state", "report", "state"});
+    CHECK(machine.last("state") == "ready");
+    machine.run_until(boot + 2min);
+    CHECK(machine.last("summary") == "Ready");
+}
+
+TEST_CASE("guest attributes: after another boot a long one is heard of within the minute",
+          "[unit][report]") {
+    Machine machine;
+    machine.schedule.count({machine.now - 500ms, machine.now - 500ms});
+    machine.offer(MachineState::starting, "Starting");
+    machine.run_for(2s);
+    machine.offer(MachineState::provisioning, "0 of 9");
+    machine.run_for(60s);
+    CHECK(machine.last("state") == "provisioning");
+}
+
+TEST_CASE("guest attributes: provisioning leaves two writes for what it leads to",
+          "[unit][report]") {
+    Machine machine;
+    machine.schedule.count({machine.now - 1s, machine.now - 1s, machine.now - 1s});
+    machine.offer(MachineState::provisioning, "begin");
+    machine.run_for(10s);
+    CHECK(machine.keys() == Keys{"report"});
+    machine.offer(MachineState::ready, "Ready");
+    machine.run_for(10s);
+    CHECK(machine.keys() == Keys{"report", "report", "state"});
+}
+
 TEST_CASE("guest attributes: reports that keep changing do not hold back the state",
           "[unit][report]") {
     Machine machine;
