@@ -187,13 +187,13 @@ asio::awaitable<void> Daemon::learn_facts() {
 
 // A machine that is up already goes on as it is; one that is not says what it waits for.
 void Daemon::tell_of_waiting(const Error& error, bool waited, bool configured) {
-    Problem problem{"",
-                    std::string{name_of(error.kind)},
-                    error.message,
-                    configured
-                        ? "within a minute it goes on with the configuration that it has"
-                        : "on GCE: check that the VM reaches 169.254.169.254; elsewhere: write " +
-                              std::string{layout::config_file} + " and restart agent.service"};
+    Problem problem{"", std::string{name_of(error.kind)}, error.message, error.next};
+    if (configured)
+        problem.next = "within a minute it goes on with the configuration that it has";
+    else if (problem.next.empty())
+        problem.next = "it is asked again until it answers; on GCE: check that the VM reaches "
+                       "169.254.169.254; elsewhere: write " +
+                       std::string{layout::config_file} + " and restart agent.service";
     const bool known = status_.problem && status_.problem->message == problem.message;
     if (waited && (!known || status_.state == MachineState::starting)) {
         fail(std::move(problem));

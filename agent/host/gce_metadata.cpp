@@ -174,8 +174,9 @@ boost::asio::awaitable<Result<HttpResponse>> GceMetadata::get(HttpRequest reques
                                 " is not GCE's metadata server: "
                                 "the header `Metadata-Flavor: Google` is missing (status " +
                                 status + ")",
-                            "this needs a Compute Engine VM without a proxy in front of " +
-                                endpoint_.address);
+                            "take away the proxy or portal in front of " + endpoint_.address +
+                                "; where there is no GCE, write the configuration to "
+                                "/etc/agent/agent.toml and restart agent.service");
     if (response->status != 200)
         co_return permanent("the metadata server answered with status " + status + ": " +
                             printable(trim(response->body), 120));

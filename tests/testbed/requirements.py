@@ -1,12 +1,16 @@
 """Owns the table of what the build and the tests take from outside, and how each of it is had.
 
 Debian packages come from the machine's own apt sources. What Debian's stable release does not have
-goes into the testbed's cache: Catch2 from a newer Debian's signed source package, and clang-format,
-clang-tidy and selenium, pinned, from the machine's Python package index.
+goes into the testbed's cache: Catch2 from a newer Debian's signed source package, clang-format,
+clang-tidy and selenium, pinned, from the machine's Python package index, and a Go that is new
+enough from its module proxy.
 """
 
+import hashlib
 import os
 import pathlib
+import re
+import shutil
 import subprocess
 from collections.abc import Callable
 
@@ -52,6 +56,7 @@ DEBIAN = {
 }
 CATCH2 = "3.7"
 CATCH2_SUITE = "trixie"
+GO = (1, 26, 0)
 SELENIUM = "selenium==4.27.1"
 WHEELS = {
     "test": [SELENIUM],
@@ -114,6 +119,74 @@ def catch2(say: Callable[[str], None] = lambda line: None) -> pathlib.Path:
     return cache.entry(f"catch2-{CATCH2}", make)
 
 
+def go(say: Callable[[str], None] = lambda line: None) -> pathlib.Path:
+    """A go command of at least version GO: the machine's own, else one that an older one fetches."""
+    own = shutil.which("go")
+    if own and _go_version(own) >= GO:
+        return pathlib.Path(own)
+
+    def make(directory: pathlib.Path) -> None:
+        if not own:
+            _install_debian(["golang-go"], say)
+        name = f"go{'.'.join(map(str, GO))}"
+        say(f"fetching {name} as a module")
+        machine_kind = _said([own or "/usr/bin/go", "env", "GOOS", "GOARCH"]).split()
+        module = f"golang.org/toolchain@v0.0.1-{name}.{'-'.join(machine_kind)}"
+        _run(
+            [own or "/usr/bin/go", "mod", "download", module],
+            f"{name} could not be fetched",
+            directory=directory,
+            environment={
+                "GOFLAGS": "-modcacherw",
+                "GOMODCACHE": str(directory / "modules"),
+                "GOTOOLCHAIN": "local",
+            },
+        )
+        (directory / "modules" / module).rename(directory / "go")
+        shutil.rmtree(directory / "modules")
+        # A module carries no modes.
+        for program in [*(directory / "go/bin").iterdir(), *(directory / "go/pkg/tool").glob("*/*")]:
+            program.chmod(0o755)
+
+    return cache.entry(f"go-{'.'.join(map(str, GO))}", make) / "go/bin/go"
+
+
+def go_program(source: pathlib.Path, say: Callable[[str], None] = lambda line: None) -> pathlib.Path:
+    """The static executable of a Go program, whose modules go.sum pins."""
+    files = sorted(path for path in source.iterdir() if path.is_file())
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:12]
+
+    def make(directory: pathlib.Path) -> None:
+        command = go(say)
+        say(f"building {source.name}")
+        _run(
+            [str(command), "build", "-o", str(directory / source.name), "."],
+            f"{source} could not be built",
+            directory=source,
+            environment={
+                "CGO_ENABLED": "0",
+                "GOCACHE": str(cache.root() / "go-build"),
+                "GOFLAGS": "-modcacherw -mod=readonly -trimpath -buildvcs=false",
+                "GOMODCACHE": str(cache.root() / "go-modules"),
+                "GOTOOLCHAIN": "local",
+            },
+        )
+
+    return cache.entry(f"go-program-{source.name}-{digest}", make) / source.name
+
+
+def _go_version(command: str) -> tuple[int, ...]:
+    found = re.search(r"go(\d+)\.(\d+)(?:\.(\d+))?", _said([command, "version"]))
+    return tuple(int(part or 0) for part in found.groups()) if found else (0,)
+
+
+def _said(command: list[str]) -> str:
+    environment = dict(os.environ, GOTOOLCHAIN="local")
+    return subprocess.run(
+        command, check=False, stdout=subprocess.PIPE, text=True, env=environment, cwd="/"
+    ).stdout
+
+
 def _debian_source(package: str, suite: str, work: pathlib.Path) -> pathlib.Path:
     """Fetches and unpacks a source package with an apt configuration of its own."""
     lists = work / "lists"
@@ -159,12 +232,16 @@ def _is_installed(package: str) -> bool:
     return query.stdout == "installed"
 
 
-def _run(command: list[str], failure: str, directory: pathlib.Path | None = None) -> None:
-    environment = dict(os.environ, DEBIAN_FRONTEND="noninteractive")
+def _run(
+    command: list[str],
+    failure: str,
+    directory: pathlib.Path | None = None,
+    environment: dict[str, str] | None = None,
+) -> None:
     done = subprocess.run(
         command,
         cwd=directory,
-        env=environment,
+        env=dict(os.environ, DEBIAN_FRONTEND="noninteractive", **(environment or {})),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

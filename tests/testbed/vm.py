@@ -209,6 +209,10 @@ class Vm:
         shutil.copyfile(path, self.directory / "www" / name)
         return f"http://{self.host_address}:{keeper.WEB_PORT}/{name}"
 
+    def enter_network(self, command: Sequence[os.PathLike | str]) -> list[str]:
+        """The command that runs a program of this machine in the VM's network."""
+        return self._network.enter([str(word) for word in command])
+
     # What is done in it
 
     def ssh(self, user: str, argv: Sequence[str], **how) -> subprocess.CompletedProcess:
