@@ -3,6 +3,7 @@
 #include "agent/base/document.hpp"
 #include "agent/base/text.hpp"
 #include "agent/ports/documents.hpp"
+#include "agent/ports/layout.hpp"
 
 #include <boost/asio/ip/address.hpp>
 
@@ -175,8 +176,8 @@ boost::asio::awaitable<Result<HttpResponse>> GceMetadata::get(HttpRequest reques
                                 "the header `Metadata-Flavor: Google` is missing (status " +
                                 status + ")",
                             "take away the proxy or portal in front of " + endpoint_.address +
-                                "; where there is no GCE, write the configuration to "
-                                "/etc/agent/agent.toml and restart agent.service");
+                                "; where there is no GCE, write the configuration to " +
+                                layout::config_file + " and restart agent.service");
     if (response->status != 200)
         co_return permanent("the metadata server answered with status " + status + ": " +
                             printable(trim(response->body), 120));
