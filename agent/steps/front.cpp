@@ -1,5 +1,6 @@
 #include "agent/steps/front.hpp"
 
+#include "agent/base/text.hpp"
 #include "agent/ports/layout.hpp"
 #include "agent/steps/drop_in.hpp"
 #include "agent/steps/tls_certificate.hpp"
@@ -14,6 +15,11 @@ constexpr auto start_limit = 20s;
 std::string service_drop_in(const Account& user) {
     return std::string{"[Service]\nEnvironment=AGENT_BACKEND_OWNER="} + std::to_string(user.uid) +
            "\n";
+}
+
+Error port_is_taken(std::uint16_t port, const std::string& holder) {
+    return transient("port " + std::to_string(port) + " is taken by " + holder,
+                     "end that program, or name another port in [jupyter] port");
 }
 
 // What the front says of itself once it serves this certificate.
@@ -77,6 +83,11 @@ boost::asio::awaitable<Result<void>> Front::apply(StepContext& context) {
     if (!socket)
         co_return socket.error();
     const bool same_socket = drop_in_is(ports_.root, layout::front_socket_unit, socket_drop_in());
+    const bool takes_port = !same_socket || !socket->is_active();
+    // Asked first: what is served on the port so far goes on until the new one is free.
+    if (takes_port)
+        if (const auto other = co_await holder(context); !other.empty())
+            co_return port_is_taken(port_, other);
     if (!same_socket)
         if (auto written = write_drop_in(ports_.root, layout::front_socket_unit, socket_drop_in());
             !written)
@@ -89,7 +100,7 @@ boost::asio::awaitable<Result<void>> Front::apply(StepContext& context) {
         co_return reloaded;
 
     // A held port is let go only when another one is asked for.
-    if (!same_socket || !socket->is_active()) {
+    if (takes_port) {
         auto stopped = co_await ports_.services.stop(layout::front_unit);
         if (!stopped)
             co_return stopped;
@@ -113,10 +124,54 @@ boost::asio::awaitable<Result<void>> Front::apply(StepContext& context) {
             co_return Result<void>{};
         co_await ports_.clock.sleep(100ms);
     }
+    if (const auto other = co_await holder(context); !other.empty())
+        co_return port_is_taken(port_, other);
     co_return transient("the front did not come up on port " + std::to_string(port_) +
                             ": agent-front.service is " + state.active + " (" + state.result + ")",
-                        "see `journalctl -u agent-front.socket -u agent-front.service`; is another "
-                        "program on the port?");
+                        "see `journalctl -u agent-front.socket -u agent-front.service`");
+}
+
+boost::asio::awaitable<std::string> Front::holder(StepContext& context) const {
+    Command command;
+    command.argv = {"/usr/bin/ss",
+                    "--no-header",
+                    "--listening",
+                    "--tcp",
+                    "--numeric",
+                    "--processes",
+                    "sport = :" + std::to_string(port_)};
+    command.on_line = [](std::string_view) {};
+    const auto outcome = co_await context.run(std::move(command));
+    if (!outcome || !outcome->succeeded())
+        co_return std::string{}; // systemd's own words must do
+    co_return other_listener(outcome->output, reach_);
+}
+
+std::string other_listener(std::string_view ss_answer, Reach reach) {
+    for (const auto& line : split(ss_answer, '\n')) {
+        // State, Recv-Q, Send-Q, address:port, peer, users:(("NAME",pid=N,fd=N),…)
+        auto fields = split(line, ' ');
+        std::erase(fields, std::string{});
+        if (fields.size() < 5)
+            continue;
+        const std::string address = fields[3].substr(0, fields[3].rfind(':'));
+        const bool in_our_way = reach == Reach::everywhere || address == "0.0.0.0" ||
+                                address == "*" || address == "[::]" || address == "127.0.0.1";
+        if (!in_our_way)
+            continue;
+        const auto name = line.find("((\"");
+        const auto pid = line.find(",pid=");
+        if (name == std::string::npos || pid == std::string::npos)
+            return "a program that is no process here";
+        // What systemd holds it has handed to our front as well.
+        if (line.find(",pid=1,") != std::string::npos)
+            continue;
+        const std::string process = line.substr(pid + 5, line.find(',', pid + 5) - pid - 5);
+        const auto begin = name + 3;
+        return printable(line.substr(begin, line.find('"', begin) - begin), 40) + " (process " +
+               printable(process, 20) + ")";
+    }
+    return {};
 }
 
 } // namespace agent

@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 namespace agent {
 
@@ -22,11 +23,17 @@ public:
 
 private:
     [[nodiscard]] std::string socket_drop_in() const;
+    // The program that holds the port in systemd's place; empty: none, or nobody can tell.
+    boost::asio::awaitable<std::string> holder(StepContext& context) const;
 
     StepPorts ports_;
     std::string user_;
     std::uint16_t port_;
     Reach reach_;
 };
+
+// Who listens where we want to, of `ss` lines about one port: "python3 (process 812)". systemd
+// holds it for us and is nobody.
+[[nodiscard]] std::string other_listener(std::string_view ss_answer, Reach reach);
 
 } // namespace agent

@@ -39,6 +39,7 @@ public:
     explicit Machine(Reach reach = Reach::everywhere, std::uint16_t port = 8888)
         : step{world.ports(), "jupyter", port, reach} {
         world.accounts.add("jupyter");
+        world.commands.when({"ss"}).exits(0);
         TlsCertificate certificate{world.ports(), "vm", {"localhost"}};
         REQUIRE(world.apply(certificate).has_value());
         world.services.on_order = [this](const std::string& order) {
@@ -168,4 +169,54 @@ TEST_CASE("front: systemd that cannot be asked or ordered is an Error", "[unit][
     Machine machine;
     machine.world.services.refusal = transient("systemctl did not end");
     CHECK(machine.world.apply(machine.step).error().message == "systemctl did not end");
+}
+
+TEST_CASE("front: a port that another program holds is told with its name, and nothing is touched",
+          "[unit][steps]") {
+    Machine machine;
+    REQUIRE(machine.world.apply(machine.step).has_value());
+    machine.world.services.orders.clear();
+    const std::string before = machine.world.content(socket_drop_in);
+    machine.world.commands.when({"ss", "sport = :8889"})
+        .exits(0, "LISTEN 0 5 0.0.0.0:8889 0.0.0.0:* users:((\"python3\",pid=812,fd=3))\n")
+        .exits(0);
+    Front other{machine.world.ports(), "jupyter", 8889, Reach::everywhere};
+    const auto applied = machine.world.apply(other);
+    REQUIRE(applied.has_error());
+    CHECK(applied.error().kind == ErrorKind::transient);
+    CHECK(applied.error().message == "port 8889 is taken by python3 (process 812)");
+    CHECK_THAT(applied.error().next, ContainsSubstring("[jupyter] port"));
+    CHECK(machine.world.services.orders.empty());
+    CHECK(machine.world.content(socket_drop_in) == before);
+    // It was freed.
+    CHECK(machine.world.apply(other).has_value());
+}
+
+TEST_CASE("front: who is in the way on a port", "[unit][steps]") {
+    struct Row {
+        std::string said;
+        std::string everywhere;
+        std::string this_machine;
+    };
+    const auto row = GENERATE(
+        Row{"", "", ""},
+        Row{"LISTEN 0 511 *:8888 *:* users:((\"node\",pid=7,fd=19),(\"node\",pid=9,fd=19))\n",
+            "node (process 7)",
+            "node (process 7)"},
+        Row{"LISTEN 0 5 127.0.0.1:8888 0.0.0.0:* users:((\"my prog\",pid=7,fd=1))\n",
+            "my prog (process 7)",
+            "my prog (process 7)"},
+        Row{"LISTEN 0 5 10.0.0.2:8888 0.0.0.0:* users:((\"nginx\",pid=7,fd=1))\n",
+            "nginx (process 7)",
+            ""},
+        Row{"LISTEN 0 256 [::]:8888 [::]:* users:((\"systemd\",pid=1,fd=40))\n", "", ""},
+        Row{"LISTEN 0 256 [::]:8888 [::]:* users:((\"agent\",pid=99,fd=3),"
+            "(\"systemd\",pid=1,fd=40))\n",
+            "",
+            ""},
+        Row{"LISTEN 0 5 0.0.0.0:8888 0.0.0.0:*\n",
+            "a program that is no process here",
+            "a program that is no process here"});
+    CHECK(other_listener(row.said, Reach::everywhere) == row.everywhere);
+    CHECK(other_listener(row.said, Reach::this_machine) == row.this_machine);
 }
