@@ -3,6 +3,8 @@
 #pragma once
 
 #include "agent/graph/step.hpp"
+#include "agent/steps/fetching.hpp"
+#include "agent/steps/step_ports.hpp"
 
 #include <string>
 #include <vector>
@@ -12,21 +14,15 @@ namespace agent {
 class AptPackages : public Guarantee {
 public:
     // Each "name" or "name=version".
-    explicit AptPackages(std::vector<std::string> packages);
+    AptPackages(StepPorts ports, std::vector<std::string> packages, Network network = {});
     [[nodiscard]] std::string fingerprint() const override;
     boost::asio::awaitable<Result<StepCheck>> check(StepContext& context) override;
     boost::asio::awaitable<Result<void>> apply(StepContext& context) override;
 
 private:
+    StepPorts ports_;
     std::vector<std::string> packages_;
+    Network network_;
 };
-
-// Those of `packages` that dpkg-query's answer ("name\tstatus\tversion" lines) does not fulfil.
-[[nodiscard]] std::vector<std::string> missing_packages(const std::vector<std::string>& packages,
-                                                        std::string_view dpkg_answer);
-
-// What apt-get said, as an Error: a lock, a mirror or the network is transient, an unknown package
-// is named and permanent.
-[[nodiscard]] Error apt_error(const CommandOutcome& outcome);
 
 } // namespace agent

@@ -1,6 +1,8 @@
 #include "agent/steps/catalog.hpp"
 
 #include "agent/steps/apt_packages.hpp"
+#include "agent/steps/apt_repositories.hpp"
+#include "agent/steps/disk_space.hpp"
 #include "agent/steps/environment.hpp"
 #include "agent/steps/front.hpp"
 #include "agent/steps/jupyter_config.hpp"
@@ -58,6 +60,32 @@ std::vector<std::string> certificate_names(const Settings& settings, const Machi
     return names;
 }
 
+Network network_of(const Settings& settings) {
+    const auto& network = settings.network;
+    return {network.proxy, network.no_proxy, network.ca_certificates};
+}
+
+std::vector<AptRepositories::Repository> repositories_of(const Settings& settings) {
+    std::vector<AptRepositories::Repository> repositories;
+    for (const auto& one : settings.apt.repositories)
+        repositories.push_back(
+            {one.name, one.url, one.suite, one.components, one.key, one.keyring});
+    return repositories;
+}
+
+DiskSpace::Wish space_for(const Settings& settings, const MachineFacts* facts) {
+    DiskSpace::Wish wish;
+    wish.user = settings.machine.user;
+    wish.debian_packages = debian_packages(settings);
+    if (settings.python.kind != PythonKind::none) {
+        wish.prefix = settings.python.prefix;
+        wish.requirements = python_requirements(settings);
+    }
+    if (facts)
+        wish.boot_disk = {facts->name, facts->zone}; // gcloud names it after the instance
+    return wish;
+}
+
 } // namespace
 
 std::string jupyter_url(const Settings& settings, const MachineFacts* facts) {
@@ -84,6 +112,8 @@ make_steps(const Settings& settings, const MachineFacts* facts, const StepPorts&
         settings.jupyter.password_hash.empty() ? Reach::this_machine : Reach::everywhere;
     const std::string common_name = facts && !facts->name.empty() ? facts->name : "jupyter";
 
+    const Network network = network_of(settings);
+
     std::vector<Step> steps;
     const auto add = [&](StepTraits traits, std::unique_ptr<Guarantee> guarantee) {
         steps.push_back({std::move(traits), std::move(guarantee)});
@@ -91,10 +121,14 @@ make_steps(const Settings& settings, const MachineFacts* facts, const StepPorts&
     constexpr auto required = Importance::required;
 
     // id, needs, scope, importance, deadline, attempts → the state
-    add({"service_user", {}, Scope::image, required, 2min, 5},
+    add({"disk_space", {}, Scope::image, required, 2min, 1},
+        std::make_unique<DiskSpace>(ports, space_for(settings, facts)));
+    add({"service_user", {}, Scope::image, required, 3min, 8},
         std::make_unique<ServiceUser>(ports, user));
-    add({"apt_packages", {}, Scope::image, required, 30min, 5},
-        std::make_unique<AptPackages>(debian_packages(settings)));
+    add({"apt_repositories", {"disk_space"}, Scope::image, required, 15min, 5},
+        std::make_unique<AptRepositories>(ports, repositories_of(settings), network));
+    add({"apt_packages", {"disk_space", "apt_repositories"}, Scope::image, required, 30min, 5},
+        std::make_unique<AptPackages>(ports, debian_packages(settings), network));
     add({"tls_certificate", {}, Scope::instance, required, 1min, 3},
         std::make_unique<TlsCertificate>(ports, common_name, certificate_names(settings, facts)));
     if (settings.python.kind == PythonKind::none)
@@ -106,16 +140,17 @@ make_steps(const Settings& settings, const MachineFacts* facts, const StepPorts&
         std::make_unique<PythonPackages>(
             ports,
             PythonPackages::Wish{
-                user, prefix, python_requirements(settings), settings.python.index_url}));
+                user, prefix, python_requirements(settings), settings.python.index_url, network}));
     add({"jupyter_config", {"service_user"}, Scope::instance, required, 1min, 3},
         std::make_unique<JupyterConfig>(
             ports,
             JupyterConfig::Wish{
                 user, settings.jupyter.directory, Secret{settings.jupyter.password_hash}}));
-    add({"front", {"tls_certificate", "jupyter_config"}, Scope::boot, required, 2min, 3},
+    add({"front", {"tls_certificate", "jupyter_config"}, Scope::boot, required, 5min, 12},
         std::make_unique<Front>(ports, user, port, reach));
     add({"jupyter_unit", {"python_packages", "jupyter_config"}, Scope::boot, required, 10min, 2},
-        std::make_unique<JupyterUnit>(ports, user, jupyter_program(settings)));
+        std::make_unique<JupyterUnit>(
+            ports, user, jupyter_program(settings), fetching_environment(network)));
     add({"ready", {"front", "jupyter_unit"}, Scope::boot, required, 5min, 1},
         std::make_unique<Ready>(ports, port));
     return steps;

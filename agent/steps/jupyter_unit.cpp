@@ -11,11 +11,29 @@ using namespace std::chrono_literals;
 
 constexpr auto start_limit = 160s; // beyond agent-jupyter.service's own TimeoutStartSec
 
-std::string service_drop_in(const Account& user, const std::filesystem::path& program) {
+// One assignment of Environment=, as systemd.exec(5) and systemd.syntax(7) read it.
+std::string quoted(const std::string& name, const std::string& value) {
+    std::string text;
+    for (const char c : value) {
+        if (c == '"' || c == '\\')
+            text += '\\';
+        else if (c == '%')
+            text += '%';
+        text += c;
+    }
+    return "Environment=\"" + name + "=" + text + "\"\n";
+}
+
+std::string service_drop_in(const Account& user,
+                            const std::filesystem::path& program,
+                            const JupyterUnit::Environment& environment) {
     const std::string name = user.name;
+    std::string variables;
+    for (const auto& [variable, value] : environment)
+        variables += quoted(variable, value);
     return "[Service]\n"
            "User=" +
-           name + "\n" + "Group=" + std::to_string(user.gid) + "\n" +
+           name + "\n" + "Group=" + std::to_string(user.gid) + "\n" + variables +
            "ExecStartPre=\n"
            "ExecStartPre=+/usr/bin/install -d -o " +
            name + " -g " + layout::front_user + " -m 2750 " + layout::jupyter_runtime_directory +
@@ -43,7 +61,8 @@ boost::asio::awaitable<Result<StepCheck>> JupyterUnit::check(StepContext&) {
     auto user = co_await existing_account(ports_.accounts, user_);
     if (!user)
         co_return user.error();
-    if (!drop_in_is(ports_.root, layout::jupyter_unit, service_drop_in(*user, program_)))
+    if (!drop_in_is(
+            ports_.root, layout::jupyter_unit, service_drop_in(*user, program_, environment_)))
         co_return StepCheck::due("the unit is not fitted to this machine");
     // At boot systemd starts it beside us: what is on its way is waited for.
     const auto until = ports_.clock.now() + start_limit;
@@ -74,7 +93,7 @@ boost::asio::awaitable<Result<void>> JupyterUnit::apply(StepContext& context) {
     const auto expected = serving();
     if (!expected)
         co_return expected.error();
-    const std::string drop_in = service_drop_in(*user, program_);
+    const std::string drop_in = service_drop_in(*user, program_, environment_);
     const bool fitted = drop_in_is(ports_.root, layout::jupyter_unit, drop_in);
     if (!fitted)
         if (auto written = write_drop_in(ports_.root, layout::jupyter_unit, drop_in); !written)

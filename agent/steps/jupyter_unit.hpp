@@ -6,14 +6,22 @@
 #include "agent/steps/step_ports.hpp"
 
 #include <filesystem>
+#include <map>
 #include <string>
 
 namespace agent {
 
 class JupyterUnit : public Guarantee {
 public:
-    JupyterUnit(StepPorts ports, std::string user, std::filesystem::path program)
-        : ports_{std::move(ports)}, user_{std::move(user)}, program_{std::move(program)} {}
+    using Environment = std::map<std::string, std::string>;
+    // `environment` is for what is fetched from a notebook: it reaches Jupyter and its kernels, and
+    // no login of the user's.
+    JupyterUnit(StepPorts ports,
+                std::string user,
+                std::filesystem::path program,
+                Environment environment = {})
+        : ports_{std::move(ports)}, user_{std::move(user)}, program_{std::move(program)},
+          environment_{std::move(environment)} {}
     [[nodiscard]] std::string fingerprint() const override;
     boost::asio::awaitable<Result<StepCheck>> check(StepContext& context) override;
     boost::asio::awaitable<Result<void>> apply(StepContext& context) override;
@@ -27,6 +35,7 @@ private:
     StepPorts ports_;
     std::string user_;
     std::filesystem::path program_; // …/bin/jupyter-lab
+    Environment environment_;
 };
 
 } // namespace agent

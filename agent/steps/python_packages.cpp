@@ -88,7 +88,8 @@ boost::asio::awaitable<Result<StepCheck>> PythonPackages::check(StepContext& con
 
 boost::asio::awaitable<Result<Command>> PythonPackages::uv_command(StepContext& context,
                                                                    Account user) {
-    auto uv = co_await provide_uv(context, ports_, user, wish_.prefix, wish_.index_url);
+    auto uv =
+        co_await provide_uv(context, ports_, user, wish_.prefix, wish_.index_url, wish_.network);
     if (!uv)
         co_return uv.error();
     Command ask;
@@ -118,6 +119,8 @@ boost::asio::awaitable<Result<Command>> PythonPackages::uv_command(StepContext& 
         command.environment["SSL_CERT_FILE"] = system_ca_bundle;
     if (!wish_.index_url.empty())
         command.environment["UV_DEFAULT_INDEX"] = wish_.index_url;
+    for (const auto& [name, value] : fetching_environment(wish_.network))
+        command.environment[name] = value;
     command.as = std::move(user);
     co_return command;
 }
@@ -136,6 +139,7 @@ Command PythonPackages::pip_command(Account user) const {
                     requirements_file().string()};
     if (!wish_.index_url.empty())
         command.argv.push_back("--index-url=" + wish_.index_url);
+    command.environment = fetching_environment(wish_.network);
     command.as = std::move(user);
     return command;
 }
@@ -144,6 +148,8 @@ boost::asio::awaitable<Result<void>> PythonPackages::apply(StepContext& context)
     auto user = co_await existing_account(ports_.accounts, wish_.user);
     if (!user)
         co_return user.error();
+    if (auto readable = certificates_are_readable(ports_.root, wish_.network); !readable)
+        co_return readable;
     if (auto written = durable_write(requirements_file(),
                                      join(wish_.requirements, "\n") + "\n",
                                      {.mode = 0644},

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "agent/graph/step.hpp"
+#include "agent/steps/fetching.hpp"
 #include "agent/steps/step_ports.hpp"
 
 #include <filesystem>
@@ -19,6 +20,7 @@ public:
         std::filesystem::path prefix;
         std::vector<std::string> requirements;
         std::string index_url; // empty: as pip is configured on the machine
+        Network network = {};
     };
     PythonPackages(StepPorts ports, Wish wish) : ports_{std::move(ports)}, wish_{std::move(wish)} {}
     [[nodiscard]] std::string fingerprint() const override;

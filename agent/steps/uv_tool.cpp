@@ -65,7 +65,8 @@ boost::asio::awaitable<Result<void>> download(StepContext& context,
                                               const Places& places,
                                               Account user,
                                               std::filesystem::path prefix,
-                                              std::string index_url) {
+                                              std::string index_url,
+                                              Network network) {
     Command command;
     command.argv = {(prefix / "bin/python").string(),
                     "-I",
@@ -83,6 +84,7 @@ boost::asio::awaitable<Result<void>> download(StepContext& context,
     if (!index_url.empty())
         command.argv.push_back("--index-url=" + index_url);
     command.argv.push_back(std::string{"uv=="} + version);
+    command.environment = fetching_environment(network);
     command.as = std::move(user);
     command.deadline = 3min;
     auto outcome = co_await context.run(std::move(command));
@@ -153,7 +155,8 @@ boost::asio::awaitable<Result<std::filesystem::path>> provide_uv(StepContext& co
                                                                  const StepPorts& ports,
                                                                  Account user,
                                                                  std::filesystem::path prefix,
-                                                                 std::string index_url) {
+                                                                 std::string index_url,
+                                                                 Network network) {
     const Places places = places_in(ports.root);
     const auto uv = places.home / "uv";
     if (::access(uv.c_str(), X_OK) == 0)
@@ -161,7 +164,7 @@ boost::asio::awaitable<Result<std::filesystem::path>> provide_uv(StepContext& co
     context.progress("fetching uv");
     if (auto prepared = prepare(places, user); !prepared)
         co_return prepared.error();
-    auto fetched = co_await download(context, places, user, prefix, index_url);
+    auto fetched = co_await download(context, places, user, prefix, index_url, network);
     if (fetched)
         fetched = verify(places);
     if (fetched)

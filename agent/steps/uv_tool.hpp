@@ -3,6 +3,7 @@
 #pragma once
 
 #include "agent/graph/step.hpp"
+#include "agent/steps/fetching.hpp"
 #include "agent/steps/step_ports.hpp"
 
 #include <boost/asio/awaitable.hpp>
@@ -22,7 +23,8 @@ provide_uv(StepContext& context,
            const StepPorts& ports,
            Account user,
            std::filesystem::path prefix,
-           std::string index_url);
+           std::string index_url,
+           Network network);
 
 // uv's environment for what `pip config list` says (index-url, extra-index-url, find-links), or why
 // uv cannot stand in for pip here: credentials in a URL would have to be passed where others can

@@ -3,12 +3,12 @@
 #include "tests/support/step_world.hpp"
 
 #include <catch2/catch_test_macros.hpp>
-#include <catch2/generators/catch_generators.hpp>
 #include <catch2/matchers/catch_matchers_string.hpp>
 
 #include <algorithm>
 #include <csignal>
 #include <string>
+#include <utility>
 #include <vector>
 
 using namespace agent;
@@ -18,113 +18,22 @@ using Words = std::vector<std::string>;
 
 namespace {
 
-CommandOutcome apt_ended(int code, std::string errors, std::string output = {}) {
-    CommandOutcome outcome;
-    outcome.argv = {"/usr/bin/apt-get", "install"};
-    outcome.status = Exited{code};
-    outcome.output = std::move(output);
-    outcome.error_tail = std::move(errors);
-    return outcome;
-}
+constexpr const char* lists_locked =
+    "E: Could not get lock /var/lib/apt/lists/lock. It is held by process 812 (apt-get)\n"
+    "E: Unable to lock directory /var/lib/apt/lists/\n";
 
 } // namespace
 
-TEST_CASE("apt_packages: what dpkg does not hold installed is missing", "[unit][steps]") {
-    struct Row {
-        std::string said; // of git
-        bool missing;
-    };
-    const auto row = GENERATE(Row{"git\tii \t1:2.39.2-1.1\n", false},
-                              Row{"", true},
-                              Row{"git\tun \t\n", true},
-                              Row{"git\trc \t1:2.39.2-1.1\n", true},
-                              Row{"git\tiU \t1:2.39.2-1.1\n", true},
-                              Row{"git\tiF \t1:2.39.2-1.1\n", true},
-                              Row{"git\thi \t1:2.39.2-1.1\n", false}, // on hold, and installed
-                              Row{"git-man\tii \t1:2.39.2-1.1\n", true},
-                              Row{"git\tii\n", true},
-                              Row{"git\t\t1\n", true});
-    CHECK(missing_packages({"git"}, row.said) == (row.missing ? Words{"git"} : Words{}));
-}
-
-TEST_CASE("apt_packages: a pin is met by its version alone, no pin by any", "[unit][steps]") {
-    const std::string said = "git\tii \t1:2.39.2-1.1\ncurl\tii \t7.88.1-10\n";
-    CHECK(missing_packages({"git=1:2.39.2-1.1", "curl"}, said).empty());
-    CHECK(missing_packages({"git=1:2.39.2", "curl=7.88.1-10", "wget"}, said) ==
-          Words{"git=1:2.39.2", "wget"});
-}
-
-TEST_CASE("apt_packages: what apt-get said becomes a kind and a next step", "[unit][steps]") {
-    struct Row {
-        int code;
-        std::string said;
-        ErrorKind kind;
-        std::string message;
-        std::string next;
-    };
-    const auto row =
-        GENERATE(Row{100,
-                     "E: Unable to locate package libgl1-mesa-gxl\n",
-                     ErrorKind::permanent,
-                     "apt knows no package libgl1-mesa-gxl",
-                     "[apt] packages"},
-                 Row{100,
-                     "E: Could not get lock /var/lib/dpkg/lock-frontend. It is held by process 812 "
-                     "(unattended-upgr)\nE: Unable to acquire the dpkg frontend lock\n",
-                     ErrorKind::transient,
-                     "apt-get exited with status 100: E: Could not get lock",
-                     ""},
-                 Row{100,
-                     "W: Failed to fetch http://mirror.example.com/debian/dists/bookworm/InRelease "
-                     " Temporary "
-                     "failure resolving 'mirror.example.com'\n",
-                     ErrorKind::transient,
-                     "Temporary failure resolving",
-                     ""},
-                 Row{100,
-                     "E: Failed to fetch http://mirror.example.com/x.deb  404  Not Found\nE: "
-                     "Unable to fetch "
-                     "some archives, maybe run apt-get update or try with --fix-missing?\n",
-                     ErrorKind::transient,
-                     "404  Not Found",
-                     ""},
-                 Row{100,
-                     "E: Write error - write (28: No space left on device)\nE: Failed to fetch x\n",
-                     ErrorKind::permanent,
-                     "No space left on device",
-                     "boot disk"},
-                 Row{100,
-                     "E: Version '9' for 'git' was not found\n",
-                     ErrorKind::permanent,
-                     "Version '9' for 'git' was not found",
-                     ""},
-                 Row{1, "", ErrorKind::permanent, "apt-get exited with status 1", ""});
-    const Error error = apt_error(apt_ended(row.code, row.said));
-    CHECK(error.kind == row.kind);
-    CHECK_THAT(error.message, ContainsSubstring(row.message));
-    CHECK_THAT(error.next, ContainsSubstring(row.next));
-}
-
-TEST_CASE("apt_packages: an unknown package is named even behind other complaints",
-          "[unit][steps]") {
-    const Error error =
-        apt_error(apt_ended(100,
-                            "W: Failed to fetch http://mirror  Connection timed out\n"
-                            "E: Unable to locate package \x1b[31mno-such-package\n"));
-    CHECK(error.kind == ErrorKind::permanent);
-    CHECK(error.message == "apt knows no package ?[31mno-such-package");
-}
-
 TEST_CASE("apt_packages: nothing asked for asks nobody", "[unit][steps]") {
     StepWorld world;
-    AptPackages step{{}};
+    AptPackages step{world.ports(), {}};
     CHECK(world.check(step).value().satisfied);
     CHECK(world.commands.ran.empty());
 }
 
 TEST_CASE("apt_packages: dpkg is asked for names, and what it lacks is named", "[unit][steps]") {
     StepWorld world;
-    AptPackages step{{"wget", "git=1:2.39.2-1.1", "wget"}};
+    AptPackages step{world.ports(), {"wget", "git=1:2.39.2-1.1", "wget"}};
     world.commands.when({"dpkg-query"}).exits(1, "git\tii \t1:2.39.2-1.1\n", "no packages found\n");
     const auto checked = world.check(step).value();
     CHECK_FALSE(checked.satisfied);
@@ -135,7 +44,7 @@ TEST_CASE("apt_packages: dpkg is asked for names, and what it lacks is named", "
 
 TEST_CASE("apt_packages: dpkg in trouble is an Error, not an empty machine", "[unit][steps]") {
     StepWorld world;
-    AptPackages step{{"git"}};
+    AptPackages step{world.ports(), {"git"}};
     SECTION("it could not read its database") {
         world.commands.when({"dpkg-query"}).exits(2, "", "dpkg-query: error: corrupt\n");
     }
@@ -151,7 +60,7 @@ TEST_CASE("apt_packages: dpkg in trouble is an Error, not an empty machine", "[u
 TEST_CASE("apt_packages: the lists are fetched, then all is installed by one call",
           "[unit][steps]") {
     StepWorld world;
-    AptPackages step{{"wget", "git=1:2.39.2-1.1"}};
+    AptPackages step{world.ports(), {"wget", "git=1:2.39.2-1.1"}};
     world.commands.when({"apt-get"}).exits(0);
     REQUIRE(world.apply(step).has_value());
     REQUIRE(world.commands.ran.size() == 2);
@@ -167,7 +76,7 @@ TEST_CASE("apt_packages: the lists are fetched, then all is installed by one cal
 TEST_CASE("apt_packages: lists that cannot be fetched are tried again, and nothing is installed",
           "[unit][steps]") {
     StepWorld world;
-    AptPackages step{{"git"}};
+    AptPackages step{world.ports(), {"git"}};
     world.commands.when({"update"}).exits(100, "", "E: The repository is not signed.\n");
     const auto applied = world.apply(step);
     REQUIRE(applied.has_error());
@@ -177,6 +86,100 @@ TEST_CASE("apt_packages: lists that cannot be fetched are tried again, and nothi
 }
 
 TEST_CASE("apt_packages: the order in the configuration is no other input", "[unit][steps]") {
-    CHECK(AptPackages{{"b", "a", "b"}}.fingerprint() == AptPackages{{"a", "b"}}.fingerprint());
-    CHECK(AptPackages{{"a"}}.fingerprint() != AptPackages{{"a=1"}}.fingerprint());
+    StepWorld world;
+    const auto fingerprint = [&](Words packages) {
+        return AptPackages{world.ports(), std::move(packages)}.fingerprint();
+    };
+    CHECK(fingerprint({"b", "a", "b"}) == fingerprint({"a", "b"}));
+    CHECK(fingerprint({"a"}) != fingerprint({"a=1"}));
+}
+
+TEST_CASE("apt_packages: what another package provides is not asked for again", "[unit][steps]") {
+    StepWorld world;
+    AptPackages step{world.ports(), {"mail-transport-agent"}};
+    const std::string format = "--showformat=${Package}\\t${db:Status-Abbrev}\\t";
+    world.commands.when({format + "${Version}\\n"}).exits(1, "", "no packages found\n");
+    SECTION("one provides it") {
+        world.commands.when({format + "${Provides}\\n"})
+            .exits(0, "exim4\tii \tmail-transport-agent\n");
+        CHECK(world.check(step).value().satisfied);
+    }
+    SECTION("none does") {
+        world.commands.when({format + "${Provides}\\n"}).exits(0, "git\tii \tgit-completion\n");
+        CHECK(world.check(step).value().reason == "not installed: mail-transport-agent");
+    }
+}
+
+TEST_CASE("apt_packages: lists that another program holds are waited for, and it is named",
+          "[unit][steps]") {
+    StepWorld world;
+    AptPackages step{world.ports(), {"git"}};
+    world.commands.when({"install"}).exits(0);
+    SECTION("it ends") {
+        world.commands.when({"update"})
+            .exits(100, "", lists_locked)
+            .exits(100, "", lists_locked)
+            .exits(0);
+        CHECK(world.apply(step).has_value());
+        CHECK(world.commands.all_with("update").size() == 3);
+        CHECK_THAT(
+            world.context.phrases.at(1),
+            ContainsSubstring("/var/lib/apt/lists/lock. It is held by process 812 (apt-get)"));
+    }
+    SECTION("it does not") {
+        world.commands.when({"update"}).exits(100, "", lists_locked);
+        const auto begin = world.clock.now();
+        const auto applied = world.apply(step);
+        REQUIRE(applied.has_error());
+        CHECK(applied.error().kind == ErrorKind::transient);
+        CHECK_THAT(applied.error().message, ContainsSubstring("process 812"));
+        CHECK(world.clock.now() - begin <= std::chrono::seconds{125});
+        CHECK(world.commands.all_with("install").empty());
+    }
+}
+
+TEST_CASE("apt_packages: an interrupted dpkg is put right first", "[unit][steps]") {
+    StepWorld world;
+    AptPackages step{world.ports(), {"git"}};
+    world.commands.when({"update"}).exits(0);
+    world.commands.when({"install"})
+        .exits(100,
+               "",
+               "E: dpkg was interrupted, you must manually run 'dpkg --configure -a' to correct "
+               "the problem.\n")
+        .exits(0);
+    SECTION("at once") {
+        world.commands.when({"dpkg", "--configure", "--pending"}).exits(0);
+        CHECK(world.apply(step).has_value());
+        CHECK(world.commands.all_with("install").size() == 2);
+    }
+    SECTION("once its lock is free") {
+        world.commands.when({"dpkg", "--configure"})
+            .exits(
+                2, "", "dpkg: error: dpkg frontend lock was locked by another process with pid 9\n")
+            .exits(0);
+        CHECK(world.apply(step).has_value());
+        CHECK(world.commands.all_with("--configure").size() == 2);
+    }
+    SECTION("it cannot be") {
+        world.commands.when({"dpkg", "--configure"})
+            .exits(1, "", "dpkg: error processing package x\n");
+        const auto applied = world.apply(step);
+        REQUIRE(applied.has_error());
+        CHECK(applied.error().kind == ErrorKind::permanent);
+        CHECK_THAT(applied.error().message, ContainsSubstring("error processing package x"));
+        CHECK_THAT(applied.error().next, ContainsSubstring("dpkg --configure -a"));
+        CHECK(world.commands.all_with("install").size() == 1);
+    }
+}
+
+TEST_CASE("apt_packages: a bundle of certificates that is not there is told before anything else",
+          "[unit][steps]") {
+    StepWorld world;
+    AptPackages step{world.ports(), {"git"}, {"", {}, "/etc/company.pem"}};
+    const auto applied = world.apply(step);
+    REQUIRE(applied.has_error());
+    CHECK(applied.error().kind == ErrorKind::misconfigured);
+    CHECK_THAT(applied.error().message, ContainsSubstring("/etc/company.pem"));
+    CHECK(world.commands.ran.empty());
 }

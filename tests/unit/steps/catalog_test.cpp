@@ -76,7 +76,9 @@ TEST_CASE("catalog: the steps, and what a new instance makes anew", "[unit][step
         if (step.scope == Scope::instance)
             of_the_instance.push_back(step.id);
     }
-    CHECK(ids == Words{"service_user",
+    CHECK(ids == Words{"disk_space",
+                       "service_user",
+                       "apt_repositories",
                        "apt_packages",
                        "tls_certificate",
                        "python",
@@ -173,4 +175,41 @@ TEST_CASE("catalog: the address is the one that a person can type", "[unit][step
 
 TEST_CASE("catalog: off the cloud the machine knows no address but its own", "[unit][steps]") {
     CHECK(jupyter_url(with_password(), nullptr) == "https://127.0.0.1:8888/");
+}
+
+TEST_CASE("catalog: who fetches first knows that there is room, and from where", "[unit][steps]") {
+    StepWorld world;
+    for (const auto& step : traits_of(make_steps(Settings{}, nullptr, world.ports()))) {
+        const auto needs = [&](const std::string& id) {
+            return std::find(step.needs.begin(), step.needs.end(), id) != step.needs.end();
+        };
+        if (step.id == "apt_repositories" || step.id == "apt_packages")
+            CHECK(needs("disk_space"));
+        if (step.id == "apt_packages")
+            CHECK(needs("apt_repositories"));
+        if (step.id == "python")
+            CHECK(needs("apt_packages"));
+    }
+}
+
+TEST_CASE("catalog: the network of the configuration reaches apt, the installer and Jupyter",
+          "[unit][steps]") {
+    StepWorld world;
+    world.accounts.add("jupyter");
+    world.put("/etc/company.pem", "-----BEGIN CERTIFICATE-----\n");
+    world.put("/run/agent/status.json", "{}\n");
+    Settings settings;
+    settings.network.proxy = "http://proxy.example.com:3128";
+    settings.network.ca_certificates = "/etc/company.pem";
+    world.commands.when([](const Command&) { return true; }).exits(1);
+    for (const auto& step : make_steps(settings, nullptr, world.ports()))
+        if (step.traits.id == "apt_packages" || step.traits.id == "python_packages")
+            CHECK(world.apply(*step.guarantee).has_error());
+    for (const std::string word : {"update", "download"}) {
+        INFO(word);
+        const auto ran = world.commands.all_with(word);
+        REQUIRE(ran.size() == 1);
+        CHECK(ran[0].environment.at("https_proxy") == "http://proxy.example.com:3128");
+        CHECK(ran[0].environment.at("PIP_CERT") == "/etc/company.pem");
+    }
 }

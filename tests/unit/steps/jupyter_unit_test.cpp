@@ -169,3 +169,21 @@ TEST_CASE("jupyter_unit: Jupyter that never answers is not waited for for ever",
     CHECK(machine.world.apply(machine.step).has_error());
     CHECK(machine.world.clock.now() - begin <= std::chrono::seconds{161});
 }
+
+TEST_CASE("jupyter_unit: what a notebook fetches knows the network, as systemd reads it",
+          "[unit][steps]") {
+    Machine machine;
+    REQUIRE(machine.world.apply(machine.step).has_value());
+    CHECK_THAT(machine.world.content(drop_in), !ContainsSubstring("Environment="));
+    JupyterUnit step{machine.world.ports(),
+                     "jupyter",
+                     program,
+                     {{"http_proxy", "http://proxy.example.com:3128/a%20\"b\\c"},
+                      {"no_proxy", "localhost,::1"}}};
+    CHECK(machine.world.check(step).value().reason == "the unit is not fitted to this machine");
+    REQUIRE(machine.world.apply(step).has_value());
+    CHECK_THAT(machine.world.content(drop_in),
+               ContainsSubstring("\nEnvironment=\"http_proxy=http://proxy.example.com:3128/a%%20"
+                                 "\\\"b\\\\c\"\nEnvironment=\"no_proxy=localhost,::1\"\n"));
+    CHECK(machine.world.check(step).value().satisfied);
+}

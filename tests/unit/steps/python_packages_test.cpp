@@ -260,3 +260,39 @@ TEST_CASE("python_packages: the list of wishes that cannot be written starts not
     CHECK(packages.world.apply(packages.step).has_error());
     CHECK(packages.world.commands.ran.empty());
 }
+
+TEST_CASE("python_packages: the installer and who fetches it know the network", "[unit][steps]") {
+    Packages packages;
+    packages.world.put("/etc/company.pem", "-----BEGIN CERTIFICATE-----\n");
+    PythonPackages step{packages.world.ports(),
+                        {"jupyter",
+                         "/opt/jupyter",
+                         {"pandas"},
+                         {},
+                         {"http://proxy.example.com:3128", {}, "/etc/company.pem"}}};
+    const auto knows = [](const Command& command) {
+        CHECK(command.environment.at("https_proxy") == "http://proxy.example.com:3128");
+        CHECK_THAT(command.environment.at("NO_PROXY"), ContainsSubstring("169.254.169.254"));
+        CHECK(command.environment.at("PIP_CERT") == "/etc/company.pem");
+        CHECK(command.environment.at("SSL_CERT_FILE") == "/etc/company.pem");
+    };
+    SECTION("uv") {
+        packages.have_uv();
+        REQUIRE(packages.world.apply(step).has_value());
+        knows(packages.last());
+    }
+    SECTION("pip") {
+        REQUIRE(packages.world.apply(step).has_value());
+        knows(packages.world.commands.all_with("download").front());
+        knows(packages.last());
+    }
+}
+
+TEST_CASE("python_packages: a bundle of certificates that is not there is told first",
+          "[unit][steps]") {
+    Packages packages;
+    PythonPackages step{packages.world.ports(),
+                        {"jupyter", "/opt/jupyter", {"pandas"}, {}, {"", {}, "/etc/company.pem"}}};
+    CHECK(packages.world.apply(step).error().kind == ErrorKind::misconfigured);
+    CHECK(packages.world.commands.ran.empty());
+}

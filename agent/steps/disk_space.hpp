@@ -1,0 +1,75 @@
+// Owns the state: there is room for what is still to be fetched. It is known before the first byte
+// comes; a machine that has everything needs no room.
+#pragma once
+
+#include "agent/base/file_system.hpp"
+#include "agent/graph/step.hpp"
+#include "agent/steps/step_ports.hpp"
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <string>
+#include <vector>
+
+namespace agent {
+
+struct Room {
+    std::uint64_t bytes = 0;
+    std::uint64_t inodes = 0;
+};
+
+enum class Payer { root, user };
+
+// What will be written at one place.
+struct SpaceDemand {
+    std::filesystem::path where;
+    Payer payer = Payer::root;
+    Room least; // with less it cannot end well
+    Room usual; // with less it may not
+    std::string what;
+};
+
+// The machine's boot disk, as gcloud knows it; empty: not on the cloud.
+struct BootDisk {
+    std::string name;
+    std::string zone;
+};
+
+class DiskSpace : public Guarantee {
+public:
+    struct Wish {
+        std::string user;
+        std::vector<std::string> debian_packages;
+        std::filesystem::path prefix; // empty: no Python is asked for
+        std::vector<std::string> requirements;
+        BootDisk boot_disk;
+    };
+    using Look = std::function<Result<FileSystem>(const std::filesystem::path&)>;
+    DiskSpace(StepPorts ports, Wish wish, Look look = file_system_of)
+        : ports_{std::move(ports)}, wish_{std::move(wish)}, look_{std::move(look)} {}
+    [[nodiscard]] std::string fingerprint() const override;
+    boost::asio::awaitable<Result<StepCheck>> check(StepContext& context) override;
+    boost::asio::awaitable<Result<void>> apply(StepContext& context) override;
+
+private:
+    boost::asio::awaitable<Result<std::vector<SpaceDemand>>> demands(StepContext& context);
+    // What is free, in words, or what is missing.
+    [[nodiscard]] Result<std::string> compare(const std::vector<SpaceDemand>& demands) const;
+
+    StepPorts ports_;
+    Wish wish_;
+    Look look_;
+};
+
+// What these requirements take in an environment; estimates.
+[[nodiscard]] SpaceDemand python_demand(const std::filesystem::path& prefix,
+                                        const std::vector<std::string>& requirements);
+
+// Judges what is asked of one file system, which is all of `demands`: what is free, in words, or an
+// Error that says what is missing. `boot_disk` is null when it is another disk's.
+[[nodiscard]] Result<std::string> judge_space(const std::vector<SpaceDemand>& demands,
+                                              const FileSystem& file_system,
+                                              const BootDisk* boot_disk);
+
+} // namespace agent

@@ -1,0 +1,198 @@
+#include "agent/steps/disk_space.hpp"
+#include "tests/support/result_value.hpp"
+#include "tests/support/step_world.hpp"
+
+#include <catch2/catch_test_macros.hpp>
+#include <catch2/matchers/catch_matchers_string.hpp>
+
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+using namespace agent;
+using namespace agent::test;
+using Catch::Matchers::ContainsSubstring;
+
+namespace {
+
+constexpr std::uint64_t gb = 1'000'000'000;
+
+FileSystem file_system(std::uint64_t free, std::uint64_t reserved = 0, dev_t id = 1) {
+    FileSystem made;
+    made.id = id;
+    made.bytes = 10 * gb;
+    made.free_bytes = free + reserved;
+    made.free_bytes_of_users = free;
+    made.inodes = 640'000;
+    made.free_inodes = 500'000;
+    return made;
+}
+
+SpaceDemand demand(Payer payer, std::uint64_t least, std::uint64_t usual) {
+    return {"/opt/jupyter", payer, {least, 1000}, {usual, 2000}, "2 Python packages"};
+}
+
+const BootDisk boot_disk{"vm-1", "europe-west1-b"};
+
+// A machine with file systems as the test says, on which nothing is installed yet.
+class Machine {
+public:
+    Machine() {
+        world.commands.when({"dpkg-query"}).exits(1);
+        world.commands.when({"worker", "environment"})
+            .exits(0, R"({"exists": false, "python": "", "packages": {}})");
+    }
+    [[nodiscard]] DiskSpace step() {
+        return {world.ports(),
+                {"jupyter", {"python3-venv"}, "/opt/jupyter", {"jupyterlab"}, boot_disk},
+                [this](const std::filesystem::path& path) -> Result<FileSystem> {
+                    const std::string name =
+                        "/" + path.lexically_relative(world.root() / "/").string();
+                    for (const auto& [mount, found] : mounted)
+                        if (name.starts_with(mount))
+                            return found;
+                    return root;
+                }};
+    }
+
+    StepWorld world;
+    FileSystem root = file_system(9 * gb);
+    std::map<std::string, FileSystem> mounted;
+};
+
+} // namespace
+
+TEST_CASE("disk_space: enough, tight and too little", "[unit][steps]") {
+    const auto judge = [](const FileSystem& found) {
+        return judge_space({demand(Payer::user, 1 * gb, 3 * gb)}, found, &boot_disk);
+    };
+    CHECK(judge(file_system(4 * gb)).value() ==
+          "4.0 GB of 10.0 GB are free to users at /opt/jupyter");
+    CHECK(judge(file_system(2 * gb)).value() ==
+          "tight: 2.0 GB of 10.0 GB are free to users at /opt/jupyter, usually 3.0 GB are needed");
+    const auto small = judge(file_system(gb / 2));
+    REQUIRE(small.has_error());
+    CHECK(small.error().kind == ErrorKind::permanent);
+    CHECK(small.error().message ==
+          "the disk is too small: 500 MB of 10.0 GB are free to users at /opt/jupyter, at least "
+          "1.0 GB and usually 3.0 GB are needed there for 2 Python packages");
+    CHECK_THAT(small.error().next,
+               ContainsSubstring("gcloud compute disks resize vm-1 --zone=europe-west1-b "
+                                 "--size=20GB") &&
+                   ContainsSubstring("as they boot"));
+}
+
+TEST_CASE("disk_space: what is reserved for root is root's alone", "[unit][steps]") {
+    const FileSystem found = file_system(gb / 2, gb);
+    CHECK(judge_space({demand(Payer::root, gb, gb)}, found, &boot_disk).has_value());
+    CHECK(judge_space({demand(Payer::user, gb, gb)}, found, &boot_disk).has_error());
+    CHECK(judge_space({demand(Payer::root, gb / 2, gb / 2), demand(Payer::user, gb / 2, gb / 2)},
+                      found,
+                      nullptr)
+              .has_error());
+}
+
+TEST_CASE("disk_space: files need inodes, where they are counted", "[unit][steps]") {
+    FileSystem found = file_system(9 * gb);
+    found.free_inodes = 999;
+    const auto judged = judge_space({demand(Payer::user, 1, 1)}, found, &boot_disk);
+    REQUIRE(judged.has_error());
+    CHECK_THAT(judged.error().message,
+               ContainsSubstring("999 of 640000 inodes") && ContainsSubstring("at least 1000"));
+    found.inodes = found.free_inodes = 0;
+    CHECK(judge_space({demand(Payer::user, 1, 1)}, found, &boot_disk).has_value());
+}
+
+TEST_CASE("disk_space: another disk than the boot disk is called so", "[unit][steps]") {
+    const auto judged = judge_space({demand(Payer::user, gb, gb)}, file_system(0), nullptr);
+    CHECK_THAT(judged.error().next, !ContainsSubstring("gcloud"));
+    const BootDisk unknown;
+    CHECK_THAT(judge_space({demand(Payer::user, gb, gb)}, file_system(0), &unknown).error().next,
+               ContainsSubstring("gcloud compute disks resize DISK --zone=ZONE"));
+}
+
+TEST_CASE("disk_space: heavy packages are known by name", "[unit][steps]") {
+    const auto usual = [](std::vector<std::string> requirements) {
+        return python_demand("/opt/jupyter", requirements).usual.bytes;
+    };
+    CHECK(usual({"torch>=2"}) > 5 * gb);
+    CHECK(usual({"TensorFlow==2.16.1"}) > 2 * gb);
+    CHECK(usual({"requests"}) < gb / 5);
+    CHECK(usual({"requests", "pandas"}) == 2 * usual({"requests"}));
+    CHECK(python_demand("/opt/jupyter", {"torch", "requests"}).least.bytes < gb);
+}
+
+TEST_CASE("disk_space: a disk with room is told with what is free", "[unit][steps]") {
+    Machine machine;
+    auto step = machine.step();
+    const auto checked = machine.world.check(step).value();
+    CHECK(checked.satisfied);
+    CHECK(checked.reason == "9.0 GB of 10.0 GB are free to users at /usr");
+}
+
+TEST_CASE("disk_space: a disk without is due, and its Error says what to do", "[unit][steps]") {
+    Machine machine;
+    machine.root = file_system(gb / 10);
+    auto step = machine.step();
+    const auto checked = machine.world.check(step).value();
+    CHECK_FALSE(checked.satisfied);
+    CHECK_THAT(checked.reason, ContainsSubstring("too small"));
+    const auto applied = machine.world.apply(step);
+    REQUIRE(applied.has_error());
+    CHECK(applied.error().kind == ErrorKind::permanent);
+    CHECK_THAT(applied.error().message,
+               ContainsSubstring("1 Debian package, uv, 1 Python package"));
+    CHECK_THAT(applied.error().next, ContainsSubstring("gcloud compute disks resize vm-1"));
+
+    machine.root = file_system(9 * gb);
+    CHECK(machine.world.apply(step).has_value());
+    CHECK(machine.world.check(step).value().satisfied);
+}
+
+TEST_CASE("disk_space: a machine that has everything needs none", "[unit][steps]") {
+    Machine machine;
+    machine.world.accounts.add("jupyter");
+    machine.world.commands.when({"dpkg-query"}).exits(0, "python3-venv\tii \t3.11.2\n");
+    machine.world.commands.when({"worker", "environment"})
+        .exits(0, R"({"exists": true, "python": "3.11.2", "packages": {"jupyterlab": "4.3.1"}})");
+    machine.root = file_system(0);
+    auto step = machine.step();
+    const auto checked = machine.world.check(step).value();
+    CHECK(checked.satisfied);
+    CHECK(checked.reason == "nothing is to be fetched");
+}
+
+TEST_CASE("disk_space: each file system is judged for what comes onto it", "[unit][steps]") {
+    Machine machine;
+    SECTION("the prefix's") {
+        machine.mounted["/opt"] = file_system(gb / 20, 0, 2);
+        auto step = machine.step();
+        const auto applied = machine.world.apply(step);
+        REQUIRE(applied.has_error());
+        CHECK_THAT(applied.error().message,
+                   ContainsSubstring("at /opt/jupyter") && !ContainsSubstring("Debian"));
+        CHECK_THAT(applied.error().next, !ContainsSubstring("gcloud"));
+    }
+    SECTION("the home's, which gets a copy of what is fetched") {
+        machine.mounted["/home"] = file_system(gb / 20, 0, 2);
+        auto step = machine.step();
+        CHECK_THAT(machine.world.apply(step).error().message, ContainsSubstring("at /home"));
+    }
+    SECTION("/var's") {
+        machine.mounted["/var"] = file_system(gb / 20, 0, 2);
+        auto step = machine.step();
+        CHECK_THAT(machine.world.apply(step).error().message,
+                   ContainsSubstring("at /var/lib/apt/lists"));
+    }
+}
+
+TEST_CASE("disk_space: without Python only apt's packages need room", "[unit][steps]") {
+    Machine machine;
+    DiskSpace step{
+        machine.world.ports(),
+        {"jupyter", {"git"}, {}, {}, {}},
+        [](const std::filesystem::path&) -> Result<FileSystem> { return file_system(gb / 10); }};
+    CHECK_THAT(machine.world.check(step).value().reason, ContainsSubstring("tight: 100 MB"));
+    CHECK(machine.world.commands.all_with("environment").empty());
+}
