@@ -25,6 +25,18 @@ INSTALLED = "/usr/local/bin/agent"
 PORT = 8888
 PATIENCE = 600  # seconds for what takes seconds on an idle machine
 
+# Prints what a file's being written, renamed, replaced or given away would change.
+PRINT_MANIFEST = """
+import json, os, sys
+found = {}
+for place in sys.argv[1:]:
+    for directory, _, names in os.walk(place):
+        for path in [directory, *(os.path.join(directory, name) for name in names)]:
+            s = os.lstat(path)
+            found[path] = [s.st_ino, s.st_mode, s.st_uid, s.st_gid, s.st_mtime_ns, s.st_ctime_ns]
+print(json.dumps(found))
+"""
+
 
 def require_root() -> None:
     if os.geteuid() != 0:
@@ -71,6 +83,17 @@ def step_states(vm: Vm) -> dict[str, str]:
 
 def property_of(vm: Vm, unit: str, name: str) -> str:
     return vm.run(["systemctl", "show", "--property", name, "--value", unit]).stdout.strip()
+
+
+def manifest(vm: Vm, places: list[str]) -> dict:
+    """Every path below the places, with what a write, a rename or a chmod of it would change."""
+    done = vm.run(["python3", "-c", PRINT_MANIFEST, *places], timeout=PATIENCE)
+    return json.loads(done.stdout)
+
+
+def changes(before: dict, after: dict) -> list[str]:
+    """The paths that two manifests do not agree on."""
+    return sorted(path for path in {*before, *after} if before.get(path) != after.get(path))
 
 
 # What is seen from outside
