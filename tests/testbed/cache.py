@@ -49,8 +49,9 @@ def entry(name: str, make: Callable[[pathlib.Path], None]) -> pathlib.Path:
 
 def forget(pattern: str, unused_days: float) -> None:
     """Removes entries that were not asked for in so many days and that no VM has as its disk."""
-    mounts = pathlib.Path("/proc/mounts").read_text()
-    for place in root().glob(pattern):
-        unused = time.time() - place.stat().st_mtime > unused_days * 24 * 3600
-        if unused and str(place) not in mounts:
-            shutil.rmtree(place)
+    with locked(root() / ".forget.lock"):
+        mounts = pathlib.Path("/proc/mounts").read_text()
+        for place in root().glob(pattern):
+            unused = time.time() - place.stat().st_mtime > unused_days * 24 * 3600
+            if unused and str(place) not in mounts:
+                shutil.rmtree(place)
