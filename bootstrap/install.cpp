@@ -2,9 +2,8 @@
 
 #include "agent/base/text.hpp"
 #include "agent/ports/layout.hpp"
+#include "bootstrap/fitness.hpp"
 #include "bootstrap/payload.hpp"
-
-#include <charconv>
 
 #include <sys/stat.h>
 
@@ -61,23 +60,10 @@ boost::asio::awaitable<Result<void>> run_successfully(CommandRunner& commands,
     co_return Result<void>{};
 }
 
-boost::asio::awaitable<Result<void>> require_systemd(CommandRunner& commands) {
+boost::asio::awaitable<Result<void>> require_fit_machine(CommandRunner& commands) {
     std::vector<std::string> ask{"/usr/bin/systemctl", "--version"};
-    auto outcome = co_await run(commands, std::move(ask));
-    // "systemd 252 (252.39-1~deb12u1)"
-    unsigned version = 0;
-    if (outcome && outcome->output.starts_with("systemd ")) {
-        const std::string& text = outcome->output;
-        std::from_chars(text.data() + 8, text.data() + text.size(), version);
-    }
-    if (version == 0)
-        co_return misconfigured("this machine does not run systemd",
-                                "use a Debian 11, 12 or 13 or an Ubuntu 22.04 or 24.04 image");
-    if (version < oldest_systemd)
-        co_return misconfigured("this machine's systemd is " + std::to_string(version) +
-                                    ", needed is " + std::to_string(oldest_systemd) + " or newer",
-                                "use a Debian 11, 12 or 13 or an Ubuntu 22.04 or 24.04 image");
-    co_return Result<void>{};
+    const auto outcome = co_await run(commands, std::move(ask));
+    co_return require_systemd(outcome ? std::string_view{outcome->output} : std::string_view{});
 }
 
 struct Placed {
@@ -161,7 +147,7 @@ std::vector<PayloadFile> payload() {
 
 boost::asio::awaitable<Result<void>>
 install(CommandRunner& commands, Root root, std::function<void(std::string_view)> tell) {
-    auto fit = co_await require_systemd(commands);
+    auto fit = co_await require_fit_machine(commands);
     if (!fit)
         co_return fit;
     const auto placed = place_files(root, tell);

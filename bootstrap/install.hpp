@@ -13,11 +13,7 @@
 
 namespace agent {
 
-// Older ones lack LoadCredential= (systemd 247: Debian 11, Ubuntu 22.04).
-inline constexpr unsigned oldest_systemd = 247;
-
-// Tells each thing done in one line. Misconfigured when this machine has no systemd that is new
-// enough.
+// Tells each thing done in one line. Misconfigured when this machine is not fit for it.
 [[nodiscard]] boost::asio::awaitable<Result<void>>
 install(CommandRunner& commands, Root root, std::function<void(std::string_view)> tell);
 
