@@ -130,47 +130,57 @@ std::string DiskSpace::fingerprint() const {
                       join(wish_.debian_packages, " ") + "\n" + join(wish_.requirements, "\n"));
 }
 
-boost::asio::awaitable<Result<std::vector<SpaceDemand>>> DiskSpace::demands(StepContext& context) {
-    std::vector<SpaceDemand> demands;
+DiskSpace::Missing DiskSpace::everything() const {
+    return {wish_.debian_packages.size(), !wish_.prefix.empty(), wish_.requirements};
+}
+
+boost::asio::awaitable<Result<DiskSpace::Missing>>
+DiskSpace::missing(StepContext& context, std::optional<Account> user) const {
+    Missing missing;
     if (!wish_.debian_packages.empty()) {
         const auto absent = co_await absent_packages(context, wish_.debian_packages);
         if (!absent)
             co_return absent.error();
-        if (!absent->empty()) {
-            const std::string what = counted(absent->size(), "Debian package");
-            SpaceDemand lists{"/var/lib/apt/lists", Payer::root, {}, {}, what};
-            add(lists, apt_lists);
-            SpaceDemand packages{"/usr", Payer::root, {}, {}, what};
-            add(packages, debian_package, absent->size());
-            demands.push_back(std::move(packages));
-            demands.push_back(std::move(lists));
-        }
+        missing.debian_packages = absent->size();
     }
     if (wish_.prefix.empty())
-        co_return demands;
-    auto user = co_await ports_.accounts.find(wish_.user);
-    if (!user)
-        co_return user.error();
+        co_return missing;
     Environment environment;
-    if (*user) {
-        auto looked = co_await look_at_environment(context, **user, wish_.prefix);
+    if (user) {
+        auto looked = co_await look_at_environment(context, *user, wish_.prefix);
         if (!looked)
             co_return looked.error();
         environment = std::move(*looked);
     }
-    const auto missing = unmet(wish_.requirements, environment);
-    if (environment.exists && missing.empty())
-        co_return demands;
-    SpaceDemand python = python_demand(wish_.prefix, missing);
+    missing.environment = !environment.exists;
+    missing.requirements = unmet(wish_.requirements, environment);
+    co_return missing;
+}
+
+std::vector<SpaceDemand> DiskSpace::demands(const Missing& missing,
+                                            const std::optional<Account>& user) const {
+    std::vector<SpaceDemand> demands;
+    if (missing.debian_packages > 0) {
+        const std::string what = counted(missing.debian_packages, "Debian package");
+        SpaceDemand lists{"/var/lib/apt/lists", Payer::root, {}, {}, what};
+        add(lists, apt_lists);
+        SpaceDemand packages{"/usr", Payer::root, {}, {}, what};
+        add(packages, debian_package, missing.debian_packages);
+        demands.push_back(std::move(packages));
+        demands.push_back(std::move(lists));
+    }
+    if (!missing.environment && missing.requirements.empty())
+        return demands;
+    SpaceDemand python = python_demand(wish_.prefix, missing.requirements);
     SpaceDemand tools{layout::tools, Payer::root, {}, {}, "uv"};
     add(tools, uv);
-    if (!environment.exists) {
+    if (missing.environment) {
         add(python, bare_environment);
         demands.push_back(std::move(tools));
     }
     // Beside the environment the installer's cache shares its blocks; elsewhere it is a copy.
     const auto prefix = look_(ports_.root / wish_.prefix.string());
-    const auto cache = *user ? (*user)->home : std::filesystem::path{"/home"};
+    const auto cache = user ? user->home : std::filesystem::path{"/home"};
     const auto home = look_(ports_.root / cache.string());
     if (prefix && home && prefix->id != home->id) {
         SpaceDemand copy = python;
@@ -178,19 +188,11 @@ boost::asio::awaitable<Result<std::vector<SpaceDemand>>> DiskSpace::demands(Step
         demands.push_back(std::move(copy));
     }
     demands.push_back(std::move(python));
-    co_return demands;
+    return demands;
 }
 
-Result<std::string> DiskSpace::compare(const std::vector<SpaceDemand>& demands) const {
-    if (demands.empty())
-        return std::string{"nothing is to be fetched"};
-    const auto boot = look_(ports_.root / "/");
-    if (!boot)
-        return boot.error();
-    struct Share {
-        FileSystem file_system;
-        std::vector<SpaceDemand> demands;
-    };
+Result<std::vector<DiskSpace::Share>>
+DiskSpace::shares(const std::vector<SpaceDemand>& demands) const {
     std::vector<Share> shares;
     for (const auto& demand : demands) {
         const auto found = look_(ports_.root / demand.where.string());
@@ -204,8 +206,20 @@ Result<std::string> DiskSpace::compare(const std::vector<SpaceDemand>& demands) 
         else
             share->demands.push_back(demand);
     }
+    return shares;
+}
+
+Result<std::string> DiskSpace::compare(const std::vector<SpaceDemand>& demands) const {
+    if (demands.empty())
+        return std::string{"nothing is to be fetched"};
+    const auto boot = look_(ports_.root / "/");
+    if (!boot)
+        return boot.error();
+    const auto shared = shares(demands);
+    if (!shared)
+        return shared.error();
     std::vector<std::string> found;
-    for (const auto& share : shares) {
+    for (const auto& share : *shared) {
         auto judged = judge_space(share.demands,
                                   share.file_system,
                                   share.file_system.id == boot->id ? &wish_.boot_disk : nullptr);
@@ -216,11 +230,31 @@ Result<std::string> DiskSpace::compare(const std::vector<SpaceDemand>& demands) 
     return join(found, "; ");
 }
 
+bool DiskSpace::has_ample_room(const std::vector<SpaceDemand>& demands) const {
+    const auto shared = shares(demands);
+    return shared && std::all_of(shared->begin(), shared->end(), [](const Share& share) {
+               Room usual;
+               for (const auto& demand : share.demands)
+                   add(usual, demand.usual);
+               const FileSystem& there = share.file_system;
+               return usual.bytes <= there.free_bytes_of_users &&
+                      (there.inodes == 0 || usual.inodes <= there.free_inodes);
+           });
+}
+
 boost::asio::awaitable<Result<StepCheck>> DiskSpace::check(StepContext& context) {
-    const auto needed = co_await demands(context);
-    if (!needed)
-        co_return needed.error();
-    auto compared = compare(*needed);
+    auto user = co_await ports_.accounts.find(wish_.user);
+    if (!user)
+        co_return user.error();
+    // Room for everything is room for what is missing: nobody need be asked what that is.
+    auto needed = demands(everything(), *user);
+    if (!has_ample_room(needed)) {
+        const auto found = co_await missing(context, *user);
+        if (!found)
+            co_return found.error();
+        needed = demands(*found, *user);
+    }
+    auto compared = compare(needed);
     if (!compared)
         co_return StepCheck::due(compared.error().message);
     co_return StepCheck::yes(std::move(*compared));
@@ -228,10 +262,13 @@ boost::asio::awaitable<Result<StepCheck>> DiskSpace::check(StepContext& context)
 
 // There is nothing of ours to throw away; what a person frees is seen by the next try.
 boost::asio::awaitable<Result<void>> DiskSpace::apply(StepContext& context) {
-    const auto needed = co_await demands(context);
-    if (!needed)
-        co_return needed.error();
-    const auto compared = compare(*needed);
+    auto user = co_await ports_.accounts.find(wish_.user);
+    if (!user)
+        co_return user.error();
+    const auto found = co_await missing(context, *user);
+    if (!found)
+        co_return found.error();
+    const auto compared = compare(demands(*found, *user));
     if (!compared)
         co_return compared.error();
     co_return Result<void>{};

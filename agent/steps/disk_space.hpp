@@ -4,11 +4,13 @@
 
 #include "agent/base/file_system.hpp"
 #include "agent/graph/step.hpp"
+#include "agent/ports/account.hpp"
 #include "agent/steps/step_ports.hpp"
 
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -53,7 +55,23 @@ public:
     boost::asio::awaitable<Result<void>> apply(StepContext& context) override;
 
 private:
-    boost::asio::awaitable<Result<std::vector<SpaceDemand>>> demands(StepContext& context);
+    struct Missing {
+        std::size_t debian_packages = 0;
+        bool environment = false;
+        std::vector<std::string> requirements;
+    };
+    // What of the demands falls on one file system.
+    struct Share {
+        FileSystem file_system;
+        std::vector<SpaceDemand> demands;
+    };
+    [[nodiscard]] Missing everything() const;
+    boost::asio::awaitable<Result<Missing>> missing(StepContext& context,
+                                                    std::optional<Account> user) const;
+    [[nodiscard]] std::vector<SpaceDemand> demands(const Missing& missing,
+                                                   const std::optional<Account>& user) const;
+    [[nodiscard]] Result<std::vector<Share>> shares(const std::vector<SpaceDemand>& demands) const;
+    [[nodiscard]] bool has_ample_room(const std::vector<SpaceDemand>& demands) const;
     // What is free, in words, or what is missing.
     [[nodiscard]] Result<std::string> compare(const std::vector<SpaceDemand>& demands) const;
 

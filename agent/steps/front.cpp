@@ -48,29 +48,29 @@ boost::asio::awaitable<Result<StepCheck>> Front::check(StepContext&) {
     if (!drop_in_is(ports_.root, layout::front_socket_unit, socket_drop_in()) ||
         !drop_in_is(ports_.root, layout::front_unit, service_drop_in(*user)))
         co_return StepCheck::due("the units are not fitted to this machine");
-    auto socket = co_await ports_.services.state(layout::front_socket_unit);
-    if (!socket)
-        co_return socket.error();
-    if (!socket->is_active())
+    const std::vector<std::string> units{layout::front_socket_unit, layout::front_unit};
+    auto states = co_await ports_.services.states(units);
+    if (states && !states->front().is_active())
         co_return StepCheck::due("port " + std::to_string(port_) + " is not held");
     // A connection may be starting it just now.
     const auto until = ports_.clock.now() + start_limit;
-    auto front = co_await ports_.services.state(layout::front_unit);
-    while (front && front->active == "activating" && front->sub != "auto-restart" &&
-           ports_.clock.now() < until) {
+    while (states && states->back().active == "activating" &&
+           states->back().sub != "auto-restart" && ports_.clock.now() < until) {
         co_await ports_.clock.sleep(100ms);
-        front = co_await ports_.services.state(layout::front_unit);
+        states = co_await ports_.services.states(units);
     }
-    if (!front)
-        co_return front.error();
+    if (!states)
+        co_return states.error();
+    const UnitState& socket = states->front();
+    const UnitState& front = states->back();
     // Not running is as good: the first connection starts it, with the certificate that is in
     // place.
-    const bool on_demand = front->active == "inactive";
-    if (!front->is_active() && !on_demand)
-        co_return StepCheck::due("the front is " + front->active);
-    if (socket->needs_reload || front->needs_reload)
+    const bool on_demand = front.active == "inactive";
+    if (!front.is_active() && !on_demand)
+        co_return StepCheck::due("the front is " + front.active);
+    if (socket.needs_reload || front.needs_reload)
         co_return StepCheck::due("systemd has not read the units yet");
-    if (!on_demand && !front->status_text.starts_with(serving(ports_.root)))
+    if (!on_demand && !front.status_text.starts_with(serving(ports_.root)))
         co_return StepCheck::due("the front serves another certificate");
     co_return StepCheck::yes("port " + std::to_string(port_));
 }

@@ -129,6 +129,7 @@ TEST_CASE("disk_space: a disk with room is told with what is free", "[unit][step
     const auto checked = machine.world.check(step).value();
     CHECK(checked.satisfied);
     CHECK(checked.reason == "9.0 GB of 10.0 GB are free to users at /usr");
+    CHECK(machine.world.commands.ran.empty()); // whatever is there already
 }
 
 TEST_CASE("disk_space: a disk without is due, and its Error says what to do", "[unit][steps]") {
