@@ -67,6 +67,10 @@ class Network:
         for table, chain, rule in self._rules():
             _run(["iptables", "-w", "-t", table, "-I", chain, *rule])
 
+    def cut_off(self) -> None:
+        """Takes the way out: what remains in reach is this machine."""
+        _run(["ip", "-n", self.namespace, "route", "delete", "default"])
+
     def remove(self) -> None:
         """Takes away whatever exists of it."""
         for table, chain, rule in self._rules():

@@ -48,6 +48,7 @@ DEBIAN = {
         "cmake",
         "dpkg-dev",
         "git",
+        "gnupg",
         "openssl",
         "python3-pip",
         "strace",

@@ -1,0 +1,141 @@
+"""Owns a company's proxy: the only way out, and it reads along, with certificates of its own CA.
+
+    with Proxy(directory, address) as proxy:
+        … proxy.url, proxy.ca, proxy.hosts …
+
+Plain requests are passed on one a connection; inside CONNECT it ends TLS, with a certificate that it
+makes for the name asked for, and goes on over TLS of its own.
+"""
+
+import contextlib
+import pathlib
+import re
+import select
+import socket
+import socketserver
+import ssl
+import subprocess
+import sys
+import threading
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "testbed"))
+import machine  # noqa: E402
+
+PORT = 3128
+_SILENCE = 120  # seconds after which a connection is given up
+_EXTENSIONS = """
+[req]
+distinguished_name = name
+[name]
+[authority]
+basicConstraints = critical, CA:TRUE
+keyUsage = critical, keyCertSign, cRLSign
+subjectKeyIdentifier = hash
+[server]
+basicConstraints = critical, CA:FALSE
+keyUsage = critical, digitalSignature
+extendedKeyUsage = serverAuth
+subjectKeyIdentifier = hash
+authorityKeyIdentifier = keyid
+subjectAltName = DNS:{host}
+"""
+
+
+class Proxy(socketserver.ThreadingTCPServer):
+    allow_reuse_address = True
+    daemon_threads = True
+    block_on_close = False
+
+    def __init__(self, directory: pathlib.Path, address: str):
+        self.url = f"http://{address}:{PORT}"
+        self.hosts: set[str] = set()
+        self._directory = directory
+        self._lock = threading.Lock()
+        self._contexts: dict[str, ssl.SSLContext] = {}
+        self._outwards = ssl.create_default_context(cadata=machine.certificates())
+        self.ca = self._certificate("authority", "A company's CA", [])
+        super().__init__((address, PORT), _Connection)
+
+    def __enter__(self) -> "Proxy":
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.shutdown()
+        self.server_close()
+
+    def handle_error(self, request, client_address) -> None:
+        pass  # a client that went away, or that does not trust our certificate
+
+    def outwards(self, connection: socket.socket, host: str) -> ssl.SSLSocket:
+        return self._outwards.wrap_socket(connection, server_hostname=host)
+
+    def inwards(self, connection: socket.socket, host: str) -> ssl.SSLSocket:
+        with self._lock:
+            if host not in self._contexts:
+                authority = ["-CA", str(self.ca), "-CAkey", str(self.ca.with_suffix(".key"))]
+                pem = self._certificate("server", host, authority)
+                context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+                context.load_cert_chain(pem, pem.with_suffix(".key"))
+                self._contexts[host] = context
+        return self._contexts[host].wrap_socket(connection, server_side=True)
+
+    def _certificate(self, kind: str, name: str, signer: list[str]) -> pathlib.Path:
+        place = self._directory / re.sub(r"[^\w.-]", "-", name)
+        settings, pem, key = (place.with_name(place.name + end) for end in (".cnf", ".pem", ".key"))
+        settings.write_text(_EXTENSIONS.format(host=name))
+        subprocess.run(
+            ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]
+            + ["-nodes", "-days", "7", "-subj", f"/CN={name}", "-config", str(settings)]
+            + ["-extensions", kind, "-out", str(pem), "-keyout", str(key), *signer],
+            check=True,
+            stdin=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        return pem
+
+
+class _Connection(socketserver.BaseRequestHandler):
+    def handle(self) -> None:
+        self.request.settimeout(_SILENCE)
+        head = b""
+        while b"\r\n\r\n" not in head:
+            received = self.request.recv(65536)
+            if not received:
+                return
+            head += received
+        method, target, _ = head.split(b"\r\n", 1)[0].decode("ascii").split(" ")
+        if method == "CONNECT":
+            host, _, port = target.rpartition(":")
+            self.server.hosts.add(host)
+            self.request.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+            with contextlib.closing(self.server.inwards(self.request, host)) as inside:
+                with socket.create_connection((host, int(port)), timeout=_SILENCE) as connection:
+                    with self.server.outwards(connection, host) as outside:
+                        _relay(inside, outside)
+            return
+        host, port, path = re.fullmatch(r"http://([^/:]+)(?::(\d+))?(/.*)", target).groups()
+        self.server.hosts.add(host)
+        # One request a connection: what was sent after this one the client sends again.
+        lines = head.split(b"\r\n\r\n", 1)[0].split(b"\r\n")[1:]
+        kept = [line for line in lines if not re.match(rb"(proxy-)?connection:", line, re.I)]
+        first = f"{method} {path} HTTP/1.1".encode()
+        with socket.create_connection((host, int(port or 80)), timeout=_SILENCE) as outside:
+            outside.sendall(b"\r\n".join([first, *kept, b"Connection: close", b"", b""]))
+            while received := outside.recv(65536):
+                self.request.sendall(received)
+
+
+def _relay(one: ssl.SSLSocket, other: ssl.SSLSocket) -> None:
+    """Bytes to and fro until one side ends."""
+    peers = {one: other, other: one}
+    while True:
+        ready = [end for end in peers if end.pending()]
+        ready = ready or select.select(list(peers), [], [], _SILENCE)[0]
+        if not ready:
+            return
+        for end in ready:
+            received = end.recv(65536)
+            if not received:
+                return
+            peers[end].sendall(received)
