@@ -67,6 +67,12 @@ struct Complaint {
     std::string_view next;
 };
 
+// Where older lists are kept, apt says that first.
+std::string_view from_cause(std::string_view line) {
+    const auto at = line.find("GPG error: ");
+    return at == std::string_view::npos ? line : line.substr(at);
+}
+
 constexpr std::string_view other_key =
     "take the key from whoever runs the repository, and write it to `key` of this repository";
 constexpr std::string_view clock_is_wrong = "check the clock of the VM with `timedatectl`";
@@ -305,7 +311,7 @@ std::optional<Error> repository_problem(const CommandOutcome& outcome, std::stri
             if (line.find(complaint.sign) != std::string::npos)
                 return Error{complaint.kind,
                              repository + ": " + std::string{complaint.meaning} + ": " +
-                                 printable(line, 300),
+                                 printable(from_cause(line), 300),
                              std::string{complaint.next}};
     const bool failed = std::any_of(words.begin(), words.end(), [](const std::string& line) {
         return line.starts_with("Failed to fetch") || line.starts_with("Some index files failed");

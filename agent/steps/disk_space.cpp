@@ -180,7 +180,8 @@ std::vector<SpaceDemand> DiskSpace::demands(const Missing& missing,
     }
     // Beside the environment the installer's cache shares its blocks; elsewhere it is a copy.
     const auto prefix = look_(ports_.root / wish_.prefix.string());
-    const auto cache = user ? user->home : std::filesystem::path{"/home"};
+    // Not the home itself is looked at: what is mounted there may hang.
+    const auto cache = user ? user->home.parent_path() : std::filesystem::path{"/home"};
     const auto home = look_(ports_.root / cache.string());
     if (prefix && home && prefix->id != home->id) {
         SpaceDemand copy = python;

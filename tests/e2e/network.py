@@ -46,19 +46,15 @@ class CompanyNetwork(unittest.TestCase):
                 bootstrap=support.BOOTSTRAP,
                 config=support.config([], support.make_password()[1], NETWORK),
                 prepare=self.make_it_a_company_machine,
-                artefacts=support.artefacts("network"),
             )
             self.addCleanup(self.vm.stop)
             self.vm.create()
+            self.addCleanup(self.vm.save_artefacts, support.artefacts("network"))
             with Proxy(pathlib.Path(directory), self.vm.host_address) as proxy:
                 shutil.copyfile(proxy.ca, self.vm.root / COMPANY_CA.lstrip("/"))
                 self.vm.cut_off()
-                try:
-                    self.vm.boot()
-                    self.check(proxy)
-                except BaseException:
-                    self.vm.save_artefacts(self.vm.artefacts)
-                    raise
+                self.vm.boot()
+                self.check(proxy)
 
     def make_it_a_company_machine(self, root: pathlib.Path) -> None:
         """It trusts no CA but the public ones, and something else is served on Jupyter's port."""

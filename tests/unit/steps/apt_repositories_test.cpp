@@ -257,6 +257,13 @@ TEST_CASE("apt_repositories: what apt-get said becomes a kind and a next step", 
             ErrorKind::misconfigured,
             "has this repository already",
             "/etc/apt"},
+        Row{0,
+            "W: An error occurred during the signature verification. The repository is not updated "
+            "and the previous index files will be used. GPG error: http://x/apt InRelease: The "
+            "following signatures couldn't be verified: NO_PUBKEY 3D0C2034F2A3A1B5\n",
+            ErrorKind::misconfigured,
+            "another key than its own: GPG error: http://x/apt",
+            "`key`"},
         Row{127, "", ErrorKind::permanent, "apt-get exited with status 127", ""});
     const auto problem = repository_problem(update_ended(row.code, row.said), "mine");
     REQUIRE(problem.has_value());
