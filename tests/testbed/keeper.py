@@ -7,6 +7,7 @@ takes all of it away when standard input closes; after `stay` it goes on alone u
 keeper itself is killed, its children die with it and the next keeper sweeps up the rest.
 
 usage: keeper.py TREE [systemd-nspawn options]
+       TREE may be several directories, with colons between: the uppermost first
 
     {"do": "boot"}   starts the VM on its disk       {"do": "stay"}   outlives the owner
     {"do": "kill"}   a crash: all its processes die  {"do": "stop"}   takes everything away, ends
@@ -58,7 +59,7 @@ _NSPAWN = [
 
 
 class Keeper:
-    def __init__(self, tree: pathlib.Path, nspawn_options: list[str]):
+    def __init__(self, tree: str, nspawn_options: list[str]):
         self._nspawn_options = nspawn_options
         self._nspawn: subprocess.Popen | None = None
         self._emulator: subprocess.Popen | None = None
@@ -152,7 +153,7 @@ class Keeper:
         print(json.dumps(answer), flush=True)
         return True
 
-    def _mount(self, tree: pathlib.Path) -> None:
+    def _mount(self, tree: str) -> None:
         for name in ("root", "upper", "work", "www"):
             (self.directory / name).mkdir()
         (self.directory / "upper").chmod(0o755)
@@ -339,7 +340,7 @@ def _run(command: list[str]) -> None:
 def main() -> int:
     VMS.mkdir(mode=0o711, parents=True, exist_ok=True)
     try:
-        keeper = Keeper(pathlib.Path(sys.argv[1]), sys.argv[2:])
+        keeper = Keeper(sys.argv[1], sys.argv[2:])
     except (OSError, network.NetworkFailed) as error:
         print(json.dumps({"error": str(error)}), flush=True)
         return 1

@@ -55,6 +55,7 @@ class Vm:
     attributes, project_attributes      further metadata attributes
     metadata    changes to the emulator's default tree, as its default_tree() takes them
     suite       the Debian: bookworm, bullseye, trixie
+    layers      what lies above the suite's tree, uppermost first; see image.py
     prepare     called with the VM's root directory before the first boot, to place files there
     artefacts   where logs are kept when the `with` block ends by an exception
     nspawn_options      further options of systemd-nspawn, such as --bind=/dev/loop0
@@ -70,12 +71,14 @@ class Vm:
         metadata: Mapping | None = None,
         name: str = "vm-1",
         suite: str = "bookworm",
+        layers: Sequence[pathlib.Path] = (),
         prepare: Callable[[pathlib.Path], None] | None = None,
         artefacts: os.PathLike | str | None = None,
         nspawn_options: Sequence[str] = (),
     ):
         self.name = name
         self.suite = suite
+        self._layers = list(layers)
         self.artefacts = pathlib.Path(artefacts) if artefacts else None
         self._bootstrap = pathlib.Path(bootstrap) if bootstrap else None
         self._attributes = {"enable-guest-attributes": "TRUE", **(attributes or {})}
@@ -114,7 +117,8 @@ class Vm:
         """Makes the VM's network and disk, without booting it."""
         command = ["/usr/bin/python3", str(pathlib.Path(keeper.__file__).resolve())]
         self._keeper = subprocess.Popen(
-            [*command, str(tree.base(self.suite)), *self._nspawn_options],
+            [*command, ":".join(map(str, [*self._layers, tree.base(self.suite)]))]
+            + self._nspawn_options,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -357,6 +361,10 @@ class Vm:
             for path in (directory, keys):
                 os.chown(path, number, number)
         etc = self.root / "etc"
+        # It waits for a terminal that is not there, and meanwhile keeps what systemd had open.
+        console = etc / "systemd/system/console-getty.service"
+        console.unlink(missing_ok=True)
+        console.symlink_to("/dev/null")
         (etc / "machine-id").write_text(uuid.uuid4().hex + "\n")
         (etc / "hostname").write_text(f"{self.name}\n")
         (etc / "resolv.conf").unlink(missing_ok=True)
