@@ -41,15 +41,18 @@ class MetadataFaults(unittest.TestCase):
     def setUpClass(cls):
         cls.hash = support.make_password()[1]
         cls.config = f'schema = 1\n[python]\nkind = "none"\n[jupyter]\npassword_hash = "{cls.hash}"\n'
-        cls.on_disk = cls.make("on_disk")
         cls.vm = cls.make("vm")
-        for vm in (cls.on_disk, cls.vm):
-            vm.wait_settled(timeout=PATIENCE, states=["ready"])
+        cls.vm.wait_settled(timeout=PATIENCE, states=["ready"])
+        cls.vm.reboot(timeout=PATIENCE)  # at once: Google counts both boots together
+        cls.on_disk = cls.make("on_disk")
+        cls.on_disk.wait_settled(timeout=PATIENCE, states=["ready"])
         (cls.on_disk.root / "etc/agent/agent.toml").write_text(cls.config)
         cls.on_disk.delete_attribute("agent-config")
         cls.identity = cls.identity_of(cls.on_disk)
+        # Not earlier: Google's runner of shutdown scripts would wait for it for ever.
+        cls.on_disk.poweroff(timeout=PATIENCE)
         cls.on_disk.metadata.down()
-        cls.on_disk.reboot(timeout=PATIENCE)
+        cls.on_disk.boot(timeout=PATIENCE)
         cls.down_since = time.monotonic()
 
     @classmethod
@@ -61,12 +64,10 @@ class MetadataFaults(unittest.TestCase):
         return vm
 
     def test_1_a_reboot_right_after_ready_is_not_too_much_for_google(self):
-        self.vm.reboot(timeout=PATIENCE)
-        self.await_ready(self.vm)
-        wait_for(lambda: self.vm.report()["state"] == "ready", "the report of this boot")
-        self.assertEqual(self.vm.report()["boot_id"], self.vm.boot_id())
-        times = [put["time"] for put in support.agent_writes(self.vm)]
-        print(f"two boots: {len(times)} writes, {support.most_in_a_minute(times)} in a minute")
+        self.vm.wait_settled(timeout=PATIENCE, states=["ready"])
+        writes = support.agent_writes(self.vm)
+        print(f"two boots: {len(writes)} writes in {writes[-1]['time'] - writes[0]['time']:.1f} s")
+        self.assertEqual({put["status"] for put in writes}, {200})
 
     def test_2_a_server_that_says_nothing_is_waited_for_aloud(self):
         self.vm.metadata.fault(".*", "hang")  # writes as well
