@@ -69,6 +69,8 @@ class Clients(unittest.TestCase):
             )
             cls.addClassCleanup(cls.vm.stop)
             cls.vm.start()
+        # The guest agent may write four at once and does not look at what became of them.
+        cls.vm.metadata.limit("guest-queries", [])
 
     # Google's runner of startup and shutdown scripts
 
@@ -221,8 +223,6 @@ class Clients(unittest.TestCase):
         keys = (self.vm.root / "home/debian/.ssh/authorized_keys").read_text()
         self.assertIn(self.key, keys)
         self.assertEqual(self.host_keys(), self.told_host_keys())
-        refused = [put for put in self.vm.metadata.puts() if put["status"] != 200]
-        self.assertEqual(refused, [])
 
     # What they left
 
