@@ -40,7 +40,8 @@ class MetadataFaults(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         cls.hash = support.make_password()[1]
-        cls.config = f'schema = 1\n[python]\nkind = "none"\n[jupyter]\npassword_hash = "{cls.hash}"\n'
+        no_python = 'schema = 1\n[python]\nkind = "none"\n'
+        cls.config = f'{no_python}[jupyter]\npassword_hash = "{cls.hash}"\n'
         cls.vm = cls.make("vm")
         cls.vm.wait_settled(timeout=PATIENCE, states=["ready"])
         cls.vm.reboot(timeout=PATIENCE)  # at once: Google counts both boots together

@@ -121,7 +121,7 @@ def catch2(say: Callable[[str], None] = lambda line: None) -> pathlib.Path:
 
 
 def go(say: Callable[[str], None] = lambda line: None) -> pathlib.Path:
-    """A go command of at least version GO: the machine's own, else one that an older one fetches."""
+    """A go of at least version GO: the machine's own, else one that an older one fetches."""
     own = shutil.which("go")
     if own and _go_version(own) >= GO:
         return pathlib.Path(own)
@@ -146,13 +146,16 @@ def go(say: Callable[[str], None] = lambda line: None) -> pathlib.Path:
         (directory / "modules" / module).rename(directory / "go")
         shutil.rmtree(directory / "modules")
         # A module carries no modes.
-        for program in [*(directory / "go/bin").iterdir(), *(directory / "go/pkg/tool").glob("*/*")]:
+        made = directory / "go"
+        for program in [*made.glob("bin/*"), *made.glob("pkg/tool/*/*")]:
             program.chmod(0o755)
 
     return cache.entry(f"go-{'.'.join(map(str, GO))}", make) / "go/bin/go"
 
 
-def go_program(source: pathlib.Path, say: Callable[[str], None] = lambda line: None) -> pathlib.Path:
+def go_program(
+    source: pathlib.Path, say: Callable[[str], None] = lambda line: None
+) -> pathlib.Path:
     """The static executable of a Go program, whose modules go.sum pins."""
     files = sorted(path for path in source.iterdir() if path.is_file())
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:12]
