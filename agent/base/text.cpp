@@ -1,5 +1,7 @@
 #include "agent/base/text.hpp"
 
+#include "agent/base/utf8.hpp"
+
 #include <algorithm>
 #include <numeric>
 
@@ -19,32 +21,6 @@ std::size_t edit_distance(std::string_view a, std::string_view b) {
         }
     }
     return row[b.size()];
-}
-
-// Length of the valid UTF-8 sequence at the start of `text`, or 0.
-std::size_t utf8_length(std::string_view text) {
-    const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
-    const unsigned char first = byte(0);
-    std::size_t length = 0;
-    if (first < 0x80)
-        return 1;
-    if (first >= 0xC2 && first <= 0xDF)
-        length = 2;
-    else if (first >= 0xE0 && first <= 0xEF)
-        length = 3;
-    else if (first >= 0xF0 && first <= 0xF4)
-        length = 4;
-    else
-        return 0;
-    if (text.size() < length)
-        return 0;
-    for (std::size_t i = 1; i < length; ++i)
-        if ((byte(i) & 0xC0) != 0x80)
-            return 0;
-    const bool overlong = (first == 0xE0 && byte(1) < 0xA0) || (first == 0xF0 && byte(1) < 0x90);
-    const bool outside = (first == 0xED && byte(1) > 0x9F) || (first == 0xF4 && byte(1) > 0x8F);
-    const bool c1_control = first == 0xC2 && byte(1) < 0xA0;
-    return overlong || outside || c1_control ? 0 : length;
 }
 
 } // namespace
@@ -89,12 +65,11 @@ std::string lower(std::string_view text) {
 std::string printable(std::string_view text, std::size_t limit) {
     std::string out;
     while (!text.empty()) {
-        const char c = text.front();
-        const std::size_t length = utf8_length(text);
+        const auto [point, length] = first_character(text);
         std::string_view piece = text.substr(0, std::max<std::size_t>(length, 1));
-        if (c == '\n' || c == '\t' || c == '\r')
+        if (point == '\n' || point == '\t' || point == '\r')
             piece = " ";
-        else if (length == 0 || static_cast<unsigned char>(c) < 0x20 || c == 0x7F)
+        else if (length == 0 || is_unprintable(point))
             piece = "?";
         if (out.size() + piece.size() > limit)
             return out + "...";

@@ -14,8 +14,9 @@ namespace agent {
 [[nodiscard]] std::string_view trim(std::string_view text);
 [[nodiscard]] std::string lower(std::string_view text);
 
-// Control characters and invalid UTF-8 become '?'; newlines and tabs become blanks; text longer
-// than `limit` bytes is cut and ends in "...". For everything foreign that reaches a message.
+// Control and direction characters and invalid UTF-8 become '?'; newlines and tabs become blanks;
+// text longer than `limit` bytes is cut and ends in "...". For everything foreign that reaches a
+// message.
 [[nodiscard]] std::string printable(std::string_view text, std::size_t limit = 400);
 
 // The last `count` non-empty lines, for messages about a command that failed.

@@ -42,4 +42,11 @@ struct Utf8Character {
     return {point, length};
 }
 
+// What would command a terminal, change the direction of the text around it, or not be seen.
+[[nodiscard]] constexpr bool is_unprintable(char32_t point) {
+    return point < 0x20 || (point >= 0x7F && point < 0xA0) || point == 0xFEFF || point == 0x2028 ||
+           point == 0x2029 || (point >= 0x200B && point <= 0x200F) ||
+           (point >= 0x202A && point <= 0x202E) || (point >= 0x2060 && point <= 0x2069);
+}
+
 } // namespace agent

@@ -51,7 +51,9 @@ TEST_CASE("text: foreign text is made fit for a message", "[unit][base]") {
                               Row{"beyond \xf4\x90\x80\x80", "beyond ????"},
                               Row{"C1 \xc2\x9b"
                                   "31m",
-                                  "C1 ??31m"});
+                                  "C1 ?31m"},
+                              Row{"turned \xe2\x80\xae round \xe2\x81\xa6", "turned ? round ?"},
+                              Row{"unseen \xe2\x80\x8b\xef\xbb\xbf", "unseen ??"});
     CHECK(printable(row.foreign) == row.shown);
 }
 
