@@ -65,7 +65,14 @@ Invocation parse(int argc, const char* const* argv) {
     auto* check_app =
         app.add_subcommand("check", "validates a config anywhere; exit 0 valid, 1 not");
     check_app->add_option("FILE", check.files)->required();
+    check_app->add_flag("--json", check.json, "what is found as one JSON array");
     check_app->callback([&] { invocation = check; });
+
+    Config config;
+    auto* config_app = app.add_subcommand(
+        "config", "the merged config with the origin of each value, secrets masked");
+    config_app->add_flag("--json", config.json, "the same as one JSON object");
+    config_app->callback([&] { invocation = config; });
 
     app.add_subcommand("password", "reads a password, prints its hash for the config")
         ->callback([&] { invocation = Password{}; });

@@ -20,6 +20,10 @@ struct Status {
 };
 struct Check {
     std::vector<std::filesystem::path> files;
+    bool json = false;
+};
+struct Config {
+    bool json = false;
 };
 struct Password {};
 struct Jupyter {
@@ -40,8 +44,16 @@ struct Answer {
     std::string text;
 };
 
-using Invocation = std::
-    variant<Run, Status, Check, Password, Jupyter, Front, ProbeWorker, EnvironmentWorker, Answer>;
+using Invocation = std::variant<Run,
+                                Status,
+                                Check,
+                                Config,
+                                Password,
+                                Jupyter,
+                                Front,
+                                ProbeWorker,
+                                EnvironmentWorker,
+                                Answer>;
 
 [[nodiscard]] Invocation parse(int argc, const char* const* argv);
 

@@ -60,6 +60,17 @@ std::optional<Problem> first_problem(const std::vector<StepProgress>& progress) 
     return std::nullopt;
 }
 
+void log_diagnostic(const Diagnostic& diagnostic) {
+    switch (diagnostic.severity) {
+    case Severity::error:
+        return log::error(one_line(diagnostic));
+    case Severity::warning:
+        return log::warning(one_line(diagnostic));
+    case Severity::note:
+        return log::notice(one_line(diagnostic));
+    }
+}
+
 } // namespace
 
 MachineState overall_state(const std::vector<StepProgress>& progress) {
@@ -205,34 +216,30 @@ void Daemon::tell_of_waiting(const Error& error, bool waited, bool configured) {
 
 bool Daemon::settings_from_disk() const {
     const auto found = gather_sources(world_.root, facts_ ? &*facts_ : nullptr);
-    return found && std::holds_alternative<Settings>(read_settings(*found));
+    return std::holds_alternative<Settings>(read_settings(found.sources));
 }
 
 // A valid configuration is converged to; a bad one is told and changes nothing.
 asio::awaitable<void> Daemon::accept_settings() {
     const auto found = gather_sources(world_.root, facts_ ? &*facts_ : nullptr);
-    if (!found) {
+    auto read = read_configuration(found.sources);
+    for (const auto& diagnostics : {found.notes, read.diagnostics})
+        for (const auto& diagnostic : diagnostics)
+            log_diagnostic(diagnostic);
+    if (!read.is_valid()) {
+        std::erase_if(read.diagnostics, [](const Diagnostic& diagnostic) {
+            return diagnostic.severity != Severity::error;
+        });
+        const ConfigErrors errors{std::move(read.diagnostics)};
         fail({"",
               std::string{name_of(ErrorKind::misconfigured)},
-              found.error().message,
-              found.error().next});
-        co_return;
-    }
-    auto read = read_settings(*found);
-    if (const auto* errors = std::get_if<ConfigErrors>(&read)) {
-        for (const auto& diagnostic : errors->diagnostics)
-            log::error(diagnostic.source + ":" + std::to_string(diagnostic.position.line) + ":" +
-                       std::to_string(diagnostic.position.column) + ": " + diagnostic.message +
-                       (diagnostic.hint.empty() ? "" : " (" + diagnostic.hint + ")"));
-        fail({"",
-              std::string{name_of(ErrorKind::misconfigured)},
-              agent::summarise(*errors),
-              errors->diagnostics.front().hint.empty()
+              agent::summarise(errors),
+              errors.diagnostics.front().hint.empty()
                   ? "correct it; `agent check FILE` shows every error"
-                  : errors->diagnostics.front().hint});
+                  : errors.diagnostics.front().hint});
         co_return;
     }
-    settings_ = std::get<Settings>(std::move(read));
+    settings_ = std::move(read.settings);
     status_.config_sha256 = settings_->sha256;
     if (basis() == converged_basis_)
         settle(converged_);

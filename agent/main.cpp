@@ -6,6 +6,7 @@
 #include "agent/commands/check.hpp"
 #include "agent/commands/password.hpp"
 #include "agent/commands/status.hpp"
+#include "agent/config_main.hpp"
 #include "agent/front_main.hpp"
 #include "agent/run_main.hpp"
 #include "agent/workers/environment.hpp"
@@ -43,8 +44,9 @@ int exit_status(const Result<int>& outcome) {
     return outcome ? *outcome : explain(outcome.error());
 }
 
-bool colours_wanted(int fd) {
-    return ::isatty(fd) == 1 && std::getenv("NO_COLOR") == nullptr;
+Colours colours_of_errors() {
+    const bool wanted = ::isatty(STDERR_FILENO) == 1 && std::getenv("NO_COLOR") == nullptr;
+    return wanted ? Colours::on : Colours::off;
 }
 
 struct Execute {
@@ -53,10 +55,11 @@ struct Execute {
         return status_command({options.json, options.wait, options.timeout}, Root{}, std::cout);
     }
     int operator()(const command_line::Check& options) const {
-        return check_command(options.files,
-                             std::cout,
-                             std::cerr,
-                             colours_wanted(STDERR_FILENO) ? Colours::on : Colours::off);
+        return check_command(
+            {options.files, options.json, colours_of_errors()}, std::cout, std::cerr);
+    }
+    int operator()(const command_line::Config& options) const {
+        return exit_status(config_main({options.json, colours_of_errors()}));
     }
     int operator()(const command_line::Password&) const {
         return password_command(STDIN_FILENO, std::cout, std::cerr);

@@ -4,10 +4,11 @@
 #pragma once
 
 #include "agent/base/document.hpp"
-#include "agent/base/error.hpp"
 
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -69,27 +70,75 @@ struct Settings {
     std::string sha256; // of the sources' names and texts, in order
 };
 
-struct ConfigSource {
-    std::string name; // "/etc/agent/agent.toml", "metadata:instance/attributes/agent-config"
-    std::string text;
+enum class Severity {
+    error,   // the configuration is refused
+    warning, // it is taken, and opens or loses something that its author should know of
+    note,    // it is taken
 };
+[[nodiscard]] std::string_view name_of(Severity severity);
 
 struct Diagnostic {
     std::string source;    // ConfigSource::name
     Position position;     // where the caret stands; {0,0}: the source as a whole
     std::size_t width = 1; // characters under the caret
-    std::string code;      // "E1204": stable
+    std::string code;      // "E1204", "W1401", "N1501": stable
     std::string key;       // dotted path, may be empty
     std::string message;   // found and expected, never a secret value
     std::string label;     // short, beside the caret
     std::string hint;      // what to write instead; may be empty
+    Severity severity = Severity::error;
 };
 
-struct ConfigErrors {
-    std::vector<Diagnostic> diagnostics; // sorted by source order, then position; never empty
+// What the metadata server gives for one value.
+inline constexpr std::size_t config_size_limit = std::size_t{256} * 1024;
+
+struct ConfigSource {
+    std::string name; // "/etc/agent/agent.toml", "metadata:instance/attributes/agent-config"
+    std::string text;
+    std::optional<Diagnostic> refusal = {}; // why it could not be loaded; then there is no text
+};
+
+// What the instance and its project say in their metadata; names of sources.
+inline constexpr const char* instance_source = "metadata:instance/attributes/agent-config";
+inline constexpr const char* project_source = "metadata:project/attributes/agent-config";
+
+// One value of the merged configuration. Secrets are masked.
+struct MergedKey {
+    struct Place {
+        std::string source;
+        Position position; // of the key
+    };
+    struct Overruled {
+        Value value; // of an array of tables: how many there were
+        Place place;
+    };
+    std::string name;
+    Value value = {};                      // null: not set, and there is no default
+    std::optional<Place> place = {};       // nullopt: the default
+    std::vector<Overruled> overruled = {}; // what earlier sources said, the latest first
+};
+struct MergedTable {
+    std::string name;                           // "apt", "apt.repository"; "": outside a table
+    std::optional<std::size_t> index = {};      // of an element of an array of tables
+    std::optional<MergedKey::Place> place = {}; // of the element's header
+    std::vector<MergedKey::Overruled> overruled = {}; // beside an array's first element
+    std::vector<MergedKey> keys = {}; // an array of tables without elements is a key of its parent
+};
+
+struct Configuration {
+    Settings settings; // what could be read of it; fit for use only when it is valid
+    std::vector<Diagnostic> diagnostics; // sorted by source order, then position
+    std::vector<MergedTable> merged;     // every table and key there is, in the schema's order
+    [[nodiscard]] bool is_valid() const;
 };
 
 // Reads no file and asks nobody: pure.
+[[nodiscard]] Configuration read_configuration(std::span<const ConfigSource> sources);
+
+struct ConfigErrors {
+    std::vector<Diagnostic> diagnostics; // of severity error; never empty
+};
+// The same for those who only go on when it is valid.
 [[nodiscard]] std::variant<Settings, ConfigErrors>
 read_settings(std::span<const ConfigSource> sources);
 
@@ -99,13 +148,14 @@ enum class Colours { off, on };
 [[nodiscard]] std::string
 render(const Diagnostic& diagnostic, std::span<const ConfigSource> sources, Colours colours);
 
+// For machines: severity, code, source, line, column, width, key, message, label, hint. Lines and
+// columns are 0 for a source as a whole.
+[[nodiscard]] Value to_value(const Diagnostic& diagnostic);
+
+// For the journal: source:line:col: message (hint).
+[[nodiscard]] std::string one_line(const Diagnostic& diagnostic);
+
 // One sentence for status and the journal: the first error at source:line:col, and how many more.
 [[nodiscard]] std::string summarise(const ConfigErrors& errors);
-
-// Refuses what is no private regular file: a directory, a FIFO, larger than 256 KiB; for the
-// machine's own files (not for `agent check`) also what others than root may write.
-enum class Trust { machine_file, any_file };
-[[nodiscard]] Result<ConfigSource>
-load_config_file(const std::filesystem::path& path, std::string shown_name, Trust trust);
 
 } // namespace agent

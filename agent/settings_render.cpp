@@ -1,6 +1,7 @@
 #include "agent/base/text.hpp"
 #include "agent/base/utf8.hpp"
 #include "agent/settings.hpp"
+#include "agent/settings_keys.hpp"
 #include "agent/settings_rules.hpp"
 
 #include <algorithm>
@@ -11,7 +12,8 @@
 namespace agent {
 namespace {
 
-constexpr std::size_t shown_columns = 100;
+constexpr std::size_t terminal_columns = 80;
+constexpr std::size_t shown_columns = 68; // of a source line, with what stands around it
 
 // Which lines of a document may be shown, and how far. A value is shown only under a key that is
 // known to hold nothing secret: behind any other, even a misspelt one, a secret may stand.
@@ -74,19 +76,10 @@ private:
         return end > 0 && rest.starts_with('=') && !rest.starts_with("==");
     }
 
+    // A key whose value may be shown, at least if it is harmless itself.
     static bool is_harmless_key(std::string_view key) {
-        constexpr std::array<std::string_view, 11> keys{"schema",
-                                                        "user",
-                                                        "packages",
-                                                        "kind",
-                                                        "prefix",
-                                                        "index_url",
-                                                        "interface",
-                                                        "directory",
-                                                        "port",
-                                                        "names",
-                                                        "guest_attributes"};
-        return std::find(keys.begin(), keys.end(), key) != keys.end();
+        const auto exposure = exposure_of(key);
+        return exposure == Exposure::open || exposure == Exposure::plain_url;
     }
 
     static std::size_t cut_after(std::string_view line, std::size_t from) {
@@ -151,7 +144,17 @@ private:
         for (const std::string_view lead : {"\"", "'", "https://", "http://"})
             if (url.starts_with(lead))
                 url.remove_prefix(lead.size());
-        return url.find_first_of("@:?#%\\") == std::string_view::npos;
+        // A port is no password when nothing but digits stands before the end.
+        if (const auto colon = url.find(':'); colon != std::string_view::npos) {
+            const std::string_view port = url.substr(colon + 1);
+            const auto end = std::min(port.find_first_not_of("0123456789"), port.size());
+            if (end == 0 || end > 5 ||
+                (end < port.size() && port[end] != '/' && port[end] != '"' && port[end] != '\''))
+                return false;
+            if (port.find(':') != std::string_view::npos)
+                return false;
+        }
+        return url.find_first_of("@?#%\\") == std::string_view::npos;
     }
 
     void note_fence(std::string_view rest) {
@@ -163,7 +166,13 @@ private:
             fence_ = fence;
     }
 
+    // A private key may have been pasted anywhere.
+    static bool begins_armour(std::string_view text) {
+        return text.find("-----BEGIN ") != std::string_view::npos;
+    }
+
     std::size_t inside_fence(std::string_view line) {
+        is_secret_ = is_secret_ || begins_armour(line);
         if (line.find(fence_) != std::string_view::npos)
             fence_.clear();
         return is_secret_ || assigns_secret(line) ? 0 : line.size();
@@ -199,10 +208,11 @@ private:
     }
 
     static bool is_harmless(const Head& head) {
-        if (!head.assigns || rules::is_secret_key(head.name) || assigns_secret(head.value))
+        if (!head.assigns || rules::is_secret_key(head.name) || assigns_secret(head.value) ||
+            begins_armour(head.value))
             return false;
         if (is_harmless_key(head.name))
-            return head.name != "index_url" || is_plain_url(head.value);
+            return exposure_of(head.name) != Exposure::plain_url || is_plain_url(head.value);
         // A number or a boolean under a key that nobody knows.
         const std::string_view literal = trim(head.value.substr(0, head.value.find('#')));
         return literal == "true" || literal == "false" ||
@@ -212,7 +222,7 @@ private:
 
     std::size_t head(std::string_view line) {
         const Head head = read_head(line);
-        const bool known = is_harmless_key(head.name) || rules::is_secret_key(head.name);
+        const bool known = exposure_of(head.name) || rules::is_secret_key(head.name);
         // What follows a secret without being a key we know may be more of the secret.
         const bool doubtful = is_secret_ && is_open_ && !known;
         is_secret_ = doubtful || !is_harmless(head);
@@ -220,7 +230,7 @@ private:
         is_open_ = is_incomplete(head.value);
         if (!is_secret_)
             return line.size();
-        const bool is_whole_key = is_harmless_key(head.name) || head.name == "password_hash";
+        const bool is_whole_key = exposure_of(head.name).has_value();
         if (doubtful || (!head.assigns && !is_whole_key))
             return head.start;
         return line.size() - head.value.size();
@@ -251,12 +261,6 @@ std::size_t width_of(char32_t point) {
     return wide ? 2 : 1;
 }
 
-bool is_unprintable(char32_t point) {
-    return point < 0x20 || (point >= 0x7F && point < 0xA0) || point == 0xFEFF || point == 0x2028 ||
-           point == 0x2029 || (point >= 0x200B && point <= 0x200F) ||
-           (point >= 0x202A && point <= 0x202E) || (point >= 0x2060 && point <= 0x2069);
-}
-
 struct Stretch {
     std::size_t begin = 0; // bytes
     std::size_t end = 0;
@@ -264,7 +268,8 @@ struct Stretch {
 
 // What looks like a secret whatever the key: a hash, and the user in a URL.
 std::optional<Stretch> secret_in(std::string_view line) {
-    constexpr std::array<std::string_view, 12> prefixes{"argon2:",
+    constexpr std::array<std::string_view, 13> prefixes{"-----BEGIN ",
+                                                        "argon2:",
                                                         "sha1:",
                                                         "sha256:",
                                                         "sha512:",
@@ -413,6 +418,27 @@ std::optional<Snippet> snippet_of(const Diagnostic& diagnostic,
     }
 }
 
+// Broken between words where a terminal ends, further lines below the first.
+std::string wrapped(std::string_view text, std::size_t indent) {
+    std::string out;
+    std::size_t column = indent;
+    for (const std::string& word : split(text, ' ')) {
+        const auto width = static_cast<std::size_t>(std::count_if(
+            word.begin(), word.end(), [](char c) { return !continues_character(c); }));
+        if (out.empty()) {
+            column += width;
+        } else if (column + 1 + width > terminal_columns) {
+            out += '\n' + std::string(indent, ' ');
+            column = indent + width;
+        } else {
+            out += ' ';
+            column += 1 + width;
+        }
+        out += word;
+    }
+    return out;
+}
+
 } // namespace
 
 std::string
@@ -420,14 +446,17 @@ render(const Diagnostic& diagnostic, std::span<const ConfigSource> sources, Colo
     const auto paint = [&](std::string_view escape, const std::string& text) {
         return colours == Colours::on ? std::string{escape} + text + "\x1b[0m" : text;
     };
-    constexpr std::string_view red = "\x1b[1;31m";
+    const std::string_view severe = diagnostic.severity == Severity::error     ? "\x1b[1;31m"
+                                    : diagnostic.severity == Severity::warning ? "\x1b[1;33m"
+                                                                               : "\x1b[1;36m";
     constexpr std::string_view blue = "\x1b[1;34m";
     constexpr std::string_view bold = "\x1b[1m";
     const std::string number = std::to_string(diagnostic.position.line);
     const auto found = snippet_of(diagnostic, sources);
     const std::string gutter(found ? number.size() + 2 : 3, ' ');
-    std::string out = paint(red, "error[" + diagnostic.code + "]") +
-                      paint(bold, ": " + diagnostic.message) + "\n";
+    std::string out =
+        paint(severe, std::string{name_of(diagnostic.severity)} + "[" + diagnostic.code + "]") +
+        paint(bold, ": " + diagnostic.message) + "\n";
     if (!diagnostic.source.empty()) {
         out += gutter.substr(1) + paint(blue, "-->") + " " + diagnostic.source;
         if (diagnostic.position.line > 0)
@@ -439,14 +468,33 @@ render(const Diagnostic& diagnostic, std::span<const ConfigSource> sources, Colo
         out += " " + paint(blue, number + " |") + (found->text.empty() ? "" : " ") + found->text +
                "\n";
         out += gutter + paint(blue, "|") + " " + std::string(found->indent, ' ') +
-               paint(red,
+               paint(severe,
                      std::string(found->carets, '^') +
                          (diagnostic.label.empty() ? "" : " " + diagnostic.label)) +
                "\n";
     }
     if (!diagnostic.hint.empty())
-        out += gutter + paint(blue, "=") + " hint: " + diagnostic.hint + "\n";
+        out += gutter + paint(blue, "=") + " hint: " +
+               wrapped(diagnostic.hint, gutter.size() + std::string_view{"= hint: "}.size()) + "\n";
     return out;
+}
+
+Value to_value(const Diagnostic& diagnostic) {
+    Value::Object object;
+    const auto add = [&](std::string key, Value value) {
+        object.push_back({std::move(key), std::move(value), {}});
+    };
+    add("severity", std::string{name_of(diagnostic.severity)});
+    add("code", diagnostic.code);
+    add("source", diagnostic.source);
+    add("line", std::int64_t{diagnostic.position.line});
+    add("column", std::int64_t{diagnostic.position.column});
+    add("width", static_cast<std::int64_t>(diagnostic.position.line == 0 ? 0 : diagnostic.width));
+    add("key", diagnostic.key);
+    add("message", diagnostic.message);
+    add("label", diagnostic.label);
+    add("hint", diagnostic.hint);
+    return Value{std::move(object)};
 }
 
 } // namespace agent

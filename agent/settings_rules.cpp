@@ -2,6 +2,7 @@
 
 #include "agent/base/text.hpp"
 #include "agent/base/utf8.hpp"
+#include "agent/settings_grammar.hpp"
 
 #include <algorithm>
 #include <array>
@@ -9,65 +10,15 @@
 #include <utility>
 #include <vector>
 
-#include <arpa/inet.h>
-
 namespace agent::rules {
 namespace {
 
 using namespace std::string_literals;
 
-constexpr std::string_view digits = "0123456789";
 constexpr std::string_view lower_hex = "0123456789abcdef";
-constexpr std::string_view lower_letters = "abcdefghijklmnopqrstuvwxyz";
-constexpr std::string_view word_characters =
-    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
-constexpr std::string_view path_characters =
-    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._+-";
 
 constexpr std::string_view make_a_hash =
     "`agent password` reads a password and prints the hash to write here";
-
-bool contains(std::string_view text, std::string_view part) {
-    return text.find(part) != std::string_view::npos;
-}
-bool only(std::string_view text, std::string_view allowed) {
-    return text.find_first_not_of(allowed) == std::string_view::npos;
-}
-bool is_one_of(char c, std::string_view characters) {
-    return characters.find(c) != std::string_view::npos;
-}
-bool has_control(std::string_view text) {
-    return std::any_of(text.begin(), text.end(), [](char c) {
-        return static_cast<unsigned char>(c) < 0x20 || c == 0x7F;
-    });
-}
-
-// A decimal number without sign or leading zero, at most `largest`.
-std::optional<std::uint32_t> decimal(std::string_view text, std::uint32_t largest) {
-    if (text.empty() || text.size() > 9 || !only(text, digits) ||
-        (text.size() > 1 && text.front() == '0'))
-        return std::nullopt;
-    const auto number = static_cast<std::uint32_t>(std::stoul(std::string{text}));
-    return number <= largest ? std::optional{number} : std::nullopt;
-}
-
-bool is_ip_address(std::string_view text) {
-    std::array<unsigned char, 16> address{};
-    const std::string name{text};
-    return ::inet_pton(AF_INET, name.c_str(), address.data()) == 1 ||
-           ::inet_pton(AF_INET6, name.c_str(), address.data()) == 1;
-}
-
-bool is_dns_name(std::string_view name) {
-    if (name.empty() || name.size() > 253)
-        return false;
-    const auto labels = split(name, '.');
-    for (const std::string& label : labels)
-        if (label.empty() || label.size() > 63 || label.front() == '-' || label.back() == '-' ||
-            label.find_first_not_of(std::string{word_characters} + "-") != std::string::npos)
-            return false;
-    return !only(labels.back(), digits);
-}
 
 // Documents.
 
@@ -209,75 +160,6 @@ Verdict judge_user(std::string_view name) {
     return std::nullopt;
 }
 
-Verdict judge_apt_package(std::string_view entry) {
-    const auto complaint = [](std::string message, std::string hint) {
-        return Complaint{
-            code::apt_package, std::move(message), "not a package name", std::move(hint)};
-    };
-    const auto equals = entry.find('=');
-    const std::string_view name = entry.substr(0, equals);
-    if (has_control(entry) || contains(entry, " "))
-        return complaint("an apt package is one word without blanks", "one package an entry");
-    if (entry.starts_with('-'))
-        return complaint("options of apt are not taken in a list of packages",
-                         "list package names only");
-    if (contains(entry, "/"))
-        return complaint("paths, URLs and releases are not taken in a list of apt packages",
-                         "write name or name=version");
-    if (name.size() > 1 && name.ends_with('-'))
-        return complaint(shown(entry) + " would ask apt to remove a package",
-                         "the agent never removes packages");
-    if (name.size() < 2 || !is_one_of(name.front(), std::string{lower_letters} + "0123456789") ||
-        !only(name, std::string{lower_letters} + "0123456789+.-"))
-        return complaint(shown(entry) + " is not the name of a Debian package",
-                         "lower-case letters, digits and + . -, then =version if one is wanted");
-    if (equals != std::string_view::npos) {
-        const std::string_view version = entry.substr(equals + 1);
-        if (version.empty() || !is_one_of(version.front(), word_characters) ||
-            !only(version, std::string{word_characters} + ".+:~-"))
-            return complaint(shown(entry) + " names no version of a Debian package",
-                             "write name=version with one `=`");
-    }
-    return std::nullopt;
-}
-
-namespace {
-
-bool has_component(std::string_view path, std::string_view component) {
-    const auto parts = split(path, '/');
-    return std::find(parts.begin(), parts.end(), component) != parts.end();
-}
-
-// What a path must be, wherever it leads.
-Verdict judge_path(std::string_view path, std::string_view what, std::string_view rule) {
-    const auto complaint = [&](std::string_view wrong, std::string label, std::string hint) {
-        return Complaint{
-            rule, std::string{what} + " " + std::string{wrong}, std::move(label), std::move(hint)};
-    };
-    if (path.empty())
-        return complaint("is empty", "empty", "remove the key to have the default");
-    if (path.size() > 100)
-        return complaint("is longer than 100 characters", "too long", {});
-    if (has_control(path))
-        return complaint("holds a control character", "control character", {});
-    if (path.starts_with('~'))
-        return complaint("begins with `~`, which only a shell expands", "`~` is not expanded", {});
-    if (has_component(path, "..") || has_component(path, "."))
-        return complaint(
-            "holds a `.` or `..` component", "not normalised", "write the path itself");
-    if (contains(path, "//") || (path.size() > 1 && path.ends_with('/')))
-        return complaint("has a `/` too many", "not normalised", "write it with single slashes");
-    if (!only(path, path_characters))
-        return complaint("holds a character that is not allowed",
-                         "not allowed here",
-                         "letters A-Z a-z, digits and / . _ + - are");
-    if (path.starts_with('-') || contains(path, "/-"))
-        return complaint("has a component that begins with `-`", "reads like an option", {});
-    return std::nullopt;
-}
-
-} // namespace
-
 Verdict judge_prefix(std::string_view path) {
     if (auto wrong = judge_path(path, "the prefix", code::prefix))
         return wrong;
@@ -323,47 +205,7 @@ Verdict judge_directory(std::string_view path) {
 }
 
 Verdict judge_index_url(std::string_view url) {
-    const auto complaint = [](std::string message, std::string label, std::string hint) {
-        return Complaint{code::url, std::move(message), std::move(label), std::move(hint)};
-    };
-    constexpr std::string_view scheme = "https://";
-    if (url.starts_with("http://"))
-        return complaint("the index is not reached over https",
-                         "http",
-                         "packages fetched over http can be replaced on their way: use https://");
-    if (!url.starts_with(scheme))
-        return complaint("the index is not an https URL",
-                         "not an https URL",
-                         "write it as https://host/simple/");
-    if (url.size() > 1000)
-        return complaint("the index URL is longer than 1000 characters", "too long", {});
-    const std::string_view rest = url.substr(scheme.size());
-    const std::string_view authority = rest.substr(0, rest.find_first_of("/?#\\"));
-    if (authority.find('@') != std::string_view::npos)
-        return complaint("the index URL holds a user name or a password",
-                         "credentials in a URL",
-                         "leave them out: the configuration can be read by others");
-    if (rest.find_first_of("?#") != std::string_view::npos)
-        return complaint("the index URL holds a query or a fragment",
-                         "not the address of an index",
-                         "end it with the path, such as /simple/");
-    const auto colon = authority.rfind(':');
-    const std::string_view host = authority.substr(0, colon);
-    if (!is_dns_name(host) && !is_ip_address(host))
-        return complaint("the index URL names no host", "no valid host name", {});
-    if (colon != std::string_view::npos &&
-        decimal(authority.substr(colon + 1), 65535).value_or(0) == 0)
-        return complaint("the index URL names no valid port", "no valid port", {});
-    const std::string_view path = rest.substr(authority.size());
-    bool escapes = true;
-    for (auto at = path.find('%'); at != std::string_view::npos; at = path.find('%', at + 1))
-        escapes = escapes && path.size() > at + 2 &&
-                  only(path.substr(at + 1, 2), "0123456789abcdefABCDEF");
-    if (!escapes || !only(path, std::string{word_characters} + "/._~+-%:=,"))
-        return complaint("the path of the index URL holds a character that is not allowed",
-                         "not allowed in a path",
-                         "percent-encode it");
-    return std::nullopt;
+    return judge_url(url, {.what = "the index", .example = "https://host/simple/"});
 }
 
 Verdict judge_tls_name(std::string_view name) {
@@ -386,6 +228,91 @@ Verdict judge_tls_name(std::string_view name) {
                          "write the name alone; the port is jupyter.port");
     return complaint(shown(name) + " is neither a DNS name nor an IP address",
                      "such as jupyter.example.com or 203.0.113.7");
+}
+
+Verdict judge_proxy(std::string_view url) {
+    const auto complaint = [](std::string message, std::string label, std::string hint) {
+        return Complaint{code::proxy, std::move(message), std::move(label), std::move(hint)};
+    };
+    const std::string form = "write it as http://host:port";
+    if (url.empty())
+        return complaint("the proxy is empty", "empty", "remove the key to have none");
+    const auto scheme_end = url.find("://");
+    if (scheme_end == std::string_view::npos)
+        return complaint(
+            "the proxy's URL does not begin with http:// or https://", "no scheme", form);
+    const std::string_view scheme = url.substr(0, scheme_end);
+    if (scheme != "http" && scheme != "https")
+        return complaint("the proxy is reached over neither http nor https",
+                         "another scheme",
+                         form + "; SOCKS and others are not spoken");
+    if (url.size() > 300)
+        return complaint("the proxy's URL is longer than 300 characters", "too long", {});
+    const std::string_view rest = url.substr(scheme_end + 3);
+    if (contains(rest, "@"))
+        return complaint("the proxy's URL holds a user name or a password",
+                         "credentials in a URL",
+                         "leave them out: the configuration can be read by others. A proxy that "
+                         "knows the VM by its address needs none");
+    const auto authority_end = rest.find_first_of("/?#\\");
+    if (authority_end != std::string_view::npos)
+        return complaint("the proxy's URL goes on behind the port", "no path here", form);
+    if (auto wrong = judge_authority(rest, "the proxy's URL", code::proxy))
+        return wrong;
+    if (rest.ends_with(']') || !contains(rest.substr(rest.find_last_of(']') + 1), ":"))
+        return complaint("the proxy's URL names no port",
+                         "no port",
+                         form + "; proxies often listen on 3128 or 8080");
+    return std::nullopt;
+}
+
+Verdict judge_no_proxy(std::string_view entry) {
+    const auto complaint = [](std::string message, std::string hint) {
+        return Complaint{code::no_proxy,
+                         std::move(message),
+                         "not a name, an address or a domain",
+                         std::move(hint)};
+    };
+    const auto slash = entry.find('/');
+    const std::string_view network = entry.substr(0, slash);
+    if (slash != std::string_view::npos && is_ip_address(network)) {
+        const std::uint32_t longest = contains(network, ":") ? 128 : 32;
+        if (decimal(entry.substr(slash + 1), longest))
+            return std::nullopt;
+        return complaint(shown(entry) + " is no network", "such as 10.0.0.0/8");
+    }
+    const std::string_view name = entry.substr(entry.starts_with('.') ? 1 : 0);
+    if (is_dns_name(name) || is_ip_address(entry))
+        return std::nullopt;
+    if (entry == "*")
+        return complaint("`*` would have no proxy used at all", "remove network.proxy for that");
+    if (entry.starts_with("*."))
+        return complaint("a wildcard is not taken", "a domain begins with a dot: .example.com");
+    if (contains(entry, ","))
+        return complaint("an entry holds a comma", "one name an entry: [\"a\", \"b\"]");
+    if (contains(entry, ":") || contains(entry, "/"))
+        return complaint("a URL or a port stands where a name belongs",
+                         "write the name alone: internal.example.com");
+    return complaint(shown(entry) + " is neither a name, an address nor a domain",
+                     "such as internal.example.com, .example.com or 10.0.0.0/8");
+}
+
+Verdict judge_ca_certificates(std::string_view path) {
+    if (auto wrong = judge_path(path, "the path of the certificates", code::file_path))
+        return wrong;
+    const auto complaint = [](std::string message, std::string label) {
+        return Complaint{code::file_path,
+                         std::move(message),
+                         std::move(label),
+                         "such as /etc/ssl/certs/ca-certificates.crt"};
+    };
+    if (!path.starts_with('/'))
+        return complaint("the path of the certificates is not absolute", "relative");
+    constexpr std::array<std::string_view, 5> elsewhere{"/proc", "/sys", "/dev", "/run", "/tmp"};
+    for (const std::string_view place : elsewhere)
+        if (path == "/" || path == place || path.starts_with(std::string{place} + "/"))
+            return complaint("no file of certificates lies at " + shown(path), "not there");
+    return std::nullopt;
 }
 
 namespace {
@@ -708,6 +635,8 @@ bool mentions_secret(std::string_view text) {
 
 std::string shown(std::string_view value) {
     constexpr std::size_t longest = 60;
+    if (value.empty())
+        return "an empty string";
     const bool unfit = has_control(value) || value.size() > longest || contains(value, "://") ||
                        value.find_first_of(":@$") != std::string_view::npos ||
                        mentions_secret(value);

@@ -18,6 +18,9 @@ inline constexpr std::string_view too_large = "E1002";
 inline constexpr std::string_view encoding = "E1003";
 inline constexpr std::string_view foreign_document = "E1004";
 inline constexpr std::string_view too_many_errors = "E1005";
+inline constexpr std::string_view unreadable = "E1006";
+inline constexpr std::string_view not_a_file = "E1007";
+inline constexpr std::string_view untrusted = "E1008";
 inline constexpr std::string_view syntax = "E1101";
 inline constexpr std::string_view defined_twice = "E1102";
 inline constexpr std::string_view unclosed = "E1103";
@@ -34,6 +37,7 @@ inline constexpr std::string_view choice = "E1206";
 inline constexpr std::string_view contradiction = "E1207";
 inline constexpr std::string_view too_long = "E1208";
 inline constexpr std::string_view repeated_entry = "E1209";
+inline constexpr std::string_view missing_key = "E1210";
 inline constexpr std::string_view user_name = "E1301";
 inline constexpr std::string_view apt_package = "E1302";
 inline constexpr std::string_view requirement = "E1303";
@@ -46,6 +50,19 @@ inline constexpr std::string_view host_name = "E1309";
 inline constexpr std::string_view plaintext = "E1310";
 inline constexpr std::string_view password_hash = "E1311";
 inline constexpr std::string_view weak_hash = "E1312";
+inline constexpr std::string_view private_key = "E1313";
+inline constexpr std::string_view repository_name = "E1314";
+inline constexpr std::string_view suite = "E1315";
+inline constexpr std::string_view component = "E1316";
+inline constexpr std::string_view signing_key = "E1317";
+inline constexpr std::string_view file_path = "E1318";
+inline constexpr std::string_view proxy = "E1319";
+inline constexpr std::string_view no_proxy = "E1320";
+inline constexpr std::string_view sudo_allowed = "W1401";
+inline constexpr std::string_view not_the_projects = "W1402";
+inline constexpr std::string_view no_schema = "N1501";
+inline constexpr std::string_view project_ignored = "N1502";
+inline constexpr std::string_view near_attribute = "N1503";
 } // namespace code
 
 struct Complaint {
@@ -70,6 +87,22 @@ struct DocumentComplaint {
 [[nodiscard]] Verdict judge_index_url(std::string_view url);
 [[nodiscard]] Verdict judge_tls_name(std::string_view name);
 [[nodiscard]] Verdict judge_password_hash(std::string_view hash);
+[[nodiscard]] Verdict judge_proxy(std::string_view url);
+[[nodiscard]] Verdict judge_no_proxy(std::string_view entry);
+[[nodiscard]] Verdict judge_ca_certificates(std::string_view path);
+
+// Of an apt repository.
+[[nodiscard]] Verdict judge_repository_name(std::string_view name);
+[[nodiscard]] Verdict judge_repository_url(std::string_view url);
+[[nodiscard]] Verdict judge_suite(std::string_view suite);
+[[nodiscard]] Verdict judge_component(std::string_view component);
+[[nodiscard]] Verdict judge_keyring(std::string_view path);
+// One ASCII-armoured public key; what is written to a file of apt's.
+[[nodiscard]] Verdict judge_signing_key(std::string_view armoured);
+
+// Whether the text is, or holds, a private key of whatever kind.
+[[nodiscard]] bool holds_private_key(std::string_view text);
+[[nodiscard]] Complaint private_key_complaint();
 
 struct Requirement {
     std::string name; // as pip compares it: lower case, runs of -_. are one -

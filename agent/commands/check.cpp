@@ -1,5 +1,10 @@
 #include "agent/commands/check.hpp"
 
+#include "agent/ports/documents.hpp"
+#include "agent/settings_sources.hpp"
+
+#include <algorithm>
+#include <cstddef>
 #include <ostream>
 #include <string>
 #include <string_view>
@@ -20,6 +25,9 @@ std::string outcome_of(const Settings& settings) {
         text += "no Python environment, ";
     if (!settings.apt.packages.empty())
         text += counted(settings.apt.packages.size(), "apt package") + ", ";
+    if (const std::size_t number = settings.apt.repositories.size(); number > 0)
+        text +=
+            std::to_string(number) + (number == 1 ? " apt repository, " : " apt repositories, ");
     const bool lab = settings.jupyter.interface == JupyterInterface::lab;
     text += std::string{lab ? "JupyterLab" : "Jupyter Notebook"} + " on port " +
             std::to_string(settings.jupyter.port);
@@ -28,39 +36,51 @@ std::string outcome_of(const Settings& settings) {
                        : " (password set)");
 }
 
-bool check(const std::filesystem::path& file,
-           std::ostream& out,
-           std::ostream& err,
-           Colours colours) {
-    const auto source = load_config_file(file, file.string(), Trust::any_file);
-    if (!source) {
-        err << "error: " << source.error().message << "\n";
-        if (!source.error().next.empty())
-            err << "  = hint: " << source.error().next << "\n";
-        return false;
+struct Checked {
+    ConfigSource source;
+    Configuration read;
+};
+
+void print(const Checked& checked, std::ostream& out, std::ostream& err, Colours colours) {
+    const auto& diagnostics = checked.read.diagnostics;
+    for (const Diagnostic& diagnostic : diagnostics)
+        err << render(diagnostic, {&checked.source, 1}, colours) << "\n";
+    if (checked.read.is_valid()) {
+        out << checked.source.name << ": valid\n  " << outcome_of(checked.read.settings) << "\n";
+        return;
     }
-    const std::span<const ConfigSource> sources{&*source, 1};
-    const auto read = read_settings(sources);
-    if (const auto* settings = std::get_if<Settings>(&read)) {
-        out << source->name << ": valid\n  " << outcome_of(*settings) << "\n";
-        return true;
-    }
-    const auto& errors = std::get<ConfigErrors>(read);
-    for (const Diagnostic& diagnostic : errors.diagnostics)
-        err << render(diagnostic, sources, colours) << "\n";
-    err << source->name << ": " << counted(errors.diagnostics.size(), "error") << "\n";
-    return false;
+    const auto errors = std::count_if(diagnostics.begin(), diagnostics.end(), [](const auto& one) {
+        return one.severity == Severity::error;
+    });
+    err << checked.source.name << ": " << counted(static_cast<std::size_t>(errors), "error")
+        << "\n";
+}
+
+Value to_value(const Checked& checked) {
+    Value::Array diagnostics;
+    for (const Diagnostic& diagnostic : checked.read.diagnostics)
+        diagnostics.push_back(to_value(diagnostic));
+    return Value{Value::Object{{"file", checked.source.name, {}},
+                               {"valid", checked.read.is_valid(), {}},
+                               {"diagnostics", std::move(diagnostics), {}}}};
 }
 
 } // namespace
 
-int check_command(const std::vector<std::filesystem::path>& files,
-                  std::ostream& out,
-                  std::ostream& err,
-                  Colours colours) {
+int check_command(const CheckOptions& options, std::ostream& out, std::ostream& err) {
     bool all_valid = true;
-    for (const auto& file : files)
-        all_valid = check(file, out, err, colours) && all_valid;
+    Value::Array told;
+    for (const auto& file : options.files) {
+        Checked checked{load_config_file(file, file.string(), Trust::any_file), {}};
+        checked.read = read_configuration({&checked.source, 1});
+        all_valid = checked.read.is_valid() && all_valid;
+        if (options.json)
+            told.push_back(to_value(checked));
+        else
+            print(checked, out, err, options.colours);
+    }
+    if (options.json)
+        out << write_json(Value{std::move(told)}) << "\n";
     return all_valid ? 0 : 1;
 }
 

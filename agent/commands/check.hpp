@@ -10,11 +10,14 @@
 
 namespace agent {
 
-// What is valid goes to `out` with a line of what it would make, every error to `err`.
+struct CheckOptions {
+    std::vector<std::filesystem::path> files;
+    bool json = false;
+    Colours colours = Colours::off;
+};
+// What is valid goes to `out` with a line of what it would make, every error and warning to `err`;
+// with `json` all of it goes to `out`: [{file, valid, diagnostics}].
 // The exit code: 0 when all are valid, else 1 (also when a file cannot be read).
-[[nodiscard]] int check_command(const std::vector<std::filesystem::path>& files,
-                                std::ostream& out,
-                                std::ostream& err,
-                                Colours colours);
+[[nodiscard]] int check_command(const CheckOptions& options, std::ostream& out, std::ostream& err);
 
 } // namespace agent

@@ -21,7 +21,6 @@ constexpr std::string_view flavor = "Google";
 constexpr std::size_t size_limit = 1'048'576; // all custom metadata together is below 512 KB
 // The server answers an unchanged value after timeout_sec; Google's own agent waits 70 s for that.
 constexpr auto poll_deadline = 70s;
-constexpr auto read_deadline = 5s; // it answers in milliseconds
 constexpr auto put_deadline = 5s;
 
 std::string percent_encoded(std::string_view text) {
@@ -147,8 +146,10 @@ Result<TcpEndpoint> metadata_endpoint(std::string_view text) {
     return endpoint;
 }
 
-GceMetadata::GceMetadata(HttpClient& http, TcpEndpoint endpoint)
-    : http_{http}, endpoint_{std::move(endpoint)} {}
+GceMetadata::GceMetadata(HttpClient& http,
+                         TcpEndpoint endpoint,
+                         std::chrono::milliseconds read_deadline)
+    : http_{http}, endpoint_{std::move(endpoint)}, read_deadline_{read_deadline} {}
 
 HttpRequest GceMetadata::request(std::string_view path) const {
     HttpRequest request;
@@ -186,7 +187,7 @@ boost::asio::awaitable<Result<HttpResponse>> GceMetadata::get(HttpRequest reques
 
 boost::asio::awaitable<Result<MachineFacts>> GceMetadata::read() {
     HttpRequest whole = request("?recursive=true&alt=json");
-    whole.deadline = read_deadline;
+    whole.deadline = read_deadline_;
     const auto response = co_await get(std::move(whole));
     if (!response)
         co_return response.error();

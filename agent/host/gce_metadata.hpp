@@ -7,6 +7,7 @@
 
 #include <boost/asio/awaitable.hpp>
 
+#include <chrono>
 #include <string>
 #include <string_view>
 
@@ -21,8 +22,10 @@ public:
     // Where the server is unless GCE_METADATA_HOST says otherwise; the same on every VM.
     static constexpr std::string_view standard_address = "169.254.169.254";
 
-    // `http` outlives this.
-    GceMetadata(HttpClient& http, TcpEndpoint endpoint);
+    // `http` outlives this. `read_deadline` bounds read(), which is answered in milliseconds.
+    GceMetadata(HttpClient& http,
+                TcpEndpoint endpoint,
+                std::chrono::milliseconds read_deadline = std::chrono::seconds{5});
 
     boost::asio::awaitable<Result<MachineFacts>> read() override;
     boost::asio::awaitable<Result<std::string>> wait_for_attributes(std::string etag) override;
@@ -36,6 +39,7 @@ private:
 
     HttpClient& http_;
     TcpEndpoint endpoint_;
+    std::chrono::milliseconds read_deadline_;
 };
 
 } // namespace agent

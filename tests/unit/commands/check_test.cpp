@@ -8,7 +8,6 @@
 #include <string>
 
 using agent::check_command;
-using agent::Colours;
 
 namespace {
 
@@ -26,11 +25,11 @@ struct Files {
 TEST_CASE("check: a valid file is said to be valid, with what it would make", "[unit][commands]") {
     const Files files;
     const auto file = files.add("a.toml",
-                                "[python]\npackages = [\"pandas\"]\n[apt]\n"
+                                "schema = 1\n[python]\npackages = [\"pandas\"]\n[apt]\n"
                                 "packages = [\"curl\", \"git\"]\n");
     std::ostringstream out;
     std::ostringstream err;
-    CHECK(check_command({file}, out, err, Colours::off) == 0);
+    CHECK(check_command({{file}}, out, err) == 0);
     CHECK(out.str() == file.string() +
                            ": valid\n"
                            "  user jupyter, 1 Python package in /opt/jupyter, 2 apt packages, "
@@ -47,7 +46,7 @@ TEST_CASE("check: every error of every file is shown, and one bad file is enough
     const auto none = files.root.path() / "none.toml";
     std::ostringstream out;
     std::ostringstream err;
-    CHECK(check_command({bad, good, none}, out, err, Colours::off) == 1);
+    CHECK(check_command({{bad, good, none}}, out, err) == 1);
     CHECK(out.str().starts_with(good.string() + ": valid\n"));
     CHECK(err.str() ==
           "error[E1204]: unknown key `jupyter.prot`\n"
@@ -57,8 +56,8 @@ TEST_CASE("check: every error of every file is shown, and one bad file is enough
               "   |\n"
               " 2 | prot = 8888\n"
               "   | ^^^^ not a key of [jupyter]\n"
-              "   = hint: did you mean `port`? keys of [jupyter]: directory, interface, "
-              "password_hash, port\n"
+              "   = hint: did you mean `port`? keys of [jupyter]: allow_sudo, directory,\n"
+              "           interface, password_hash, port\n"
               "\n"
               "error[E1205]: `jupyter.port`: expected 443 or 1024 to 65535, found 22\n"
               "  --> " +
@@ -71,8 +70,9 @@ TEST_CASE("check: every error of every file is shown, and one bad file is enough
               "\n" +
               bad.string() +
               ": 2 errors\n"
-              "error: reading " +
-              none.string() + ": No such file or directory\n");
+              "error[E1006]: it cannot be read: No such file or directory\n"
+              "  --> " +
+              none.string() + "\n\n" + none.string() + ": 1 error\n");
 }
 
 TEST_CASE("check: each file is checked for itself", "[unit][commands]") {
@@ -81,6 +81,6 @@ TEST_CASE("check: each file is checked for itself", "[unit][commands]") {
     const auto empty = files.add("empty.toml", "# nothing\n");
     std::ostringstream out;
     std::ostringstream err;
-    CHECK(check_command({one, empty}, out, err, Colours::off) == 1);
+    CHECK(check_command({{one, empty}}, out, err) == 1);
     CHECK(err.str().find("error[E1001]") != std::string::npos);
 }
