@@ -46,6 +46,9 @@ TEST_CASE("command line: wrong usage is exit 64 and points at the help", "[unit]
                                 Words{"status", "extra", "word"},
                                 Words{"check"},
                                 Words{"check", "--strict", "a.toml"},
+                                Words{"check", "--json"},
+                                Words{"config", "a.toml"},
+                                Words{"config", "--toml"},
                                 Words{"password", "geheim"},
                                 Words{"jupyter"},
                                 Words{"jupyter", "--program", "/bin/true"},
@@ -99,6 +102,13 @@ TEST_CASE("command line: status waits for ever, for a while, or not at all", "[u
 TEST_CASE("command line: every file to check is taken, in its order", "[unit][commands]") {
     const auto check = parsed_as<command_line::Check>({"check", "b.toml", "a.toml"});
     CHECK(check.files == std::vector<std::filesystem::path>{"b.toml", "a.toml"});
+}
+
+TEST_CASE("command line: what people and machines read are two forms", "[unit][commands]") {
+    CHECK_FALSE(parsed_as<command_line::Check>({"check", "a.toml"}).json);
+    CHECK(parsed_as<command_line::Check>({"check", "--json", "a.toml"}).json);
+    CHECK_FALSE(parsed_as<command_line::Config>({"config"}).json);
+    CHECK(parsed_as<command_line::Config>({"config", "--json"}).json);
 }
 
 TEST_CASE("command line: commands without options are themselves", "[unit][commands]") {

@@ -61,6 +61,15 @@ struct Machine {
 
 } // namespace
 
+TEST_CASE("gce metadata: a caller in a hurry bounds the read", "[unit][host]") {
+    Machine machine;
+    GceMetadata hurried{machine.http, TcpEndpoint{"169.254.169.254", 80}, 2s};
+    machine.google(200, whole_tree);
+    REQUIRE(run_coroutine(machine.io, hurried.read()).has_value());
+    REQUIRE(machine.http.requests.size() == 1);
+    CHECK(machine.http.requests.front().deadline == 2s);
+}
+
 TEST_CASE("gce metadata: one recursive read gives all facts, the id with every digit",
           "[unit][host]") {
     Machine machine;
