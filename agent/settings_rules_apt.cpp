@@ -86,12 +86,12 @@ Verdict judge_suite(std::string_view suite) {
     if (suite.size() > 100)
         return complaint("the suite is longer than 100 characters", "too long", {});
     std::string plain{suite};
-    for (auto at = plain.find(codename); at != std::string::npos; at = plain.find(codename))
+    if (const auto at = plain.find(codename); at != std::string::npos)
         plain.erase(at, codename.size());
     if (plain.find_first_of("{}$") != std::string::npos)
         return complaint("the suite holds a placeholder that is none",
                          "unknown placeholder",
-                         "{codename} stands for this release's, such as bookworm");
+                         "{codename}, at most once, stands for this release's, such as bookworm");
     if (!only(plain, suite_characters))
         return complaint(shown(suite) + " is no suite of a repository",
                          "not a suite",

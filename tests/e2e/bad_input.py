@@ -105,7 +105,7 @@ class BadInput(unittest.TestCase):
     def test_6_who_is_not_root_and_who_comes_second(self):
         bootstrap = self.vm.root / "opt" / "bootstrap"
         shutil.copy(support.BOOTSTRAP, bootstrap)
-        for command in ([INSTALLED, "run"], ["/opt/bootstrap"]):
+        for command in ([INSTALLED, "run"], [INSTALLED, "config"], ["/opt/bootstrap"]):
             done = self.vm.ssh("someone", command, check=False)
             self.assertEqual(done.returncode, 77, done)
             self.assertIn("root", done.stderr)
@@ -119,6 +119,20 @@ class BadInput(unittest.TestCase):
             lambda: support.status_json(self.vm)["state"] in ("provisioning", "ready"),
             "the machine to go on without a reboot",
         )
+
+    def test_8_who_said_what(self):
+        said = self.vm.run([INSTALLED, "config"])
+        origin = "# metadata:instance/attributes/agent-config:"
+        self.assertRegex(said.stdout, r'(?m)^password_hash = "\*\*\*" +' + origin)
+        self.assertRegex(said.stdout, r"(?m)^port = 8888 +# default$")
+        self.assertNotIn(self.hash, said.stdout)
+        found = json.loads(self.vm.run([INSTALLED, "config", "--json"]).stdout)
+        self.assertTrue(found["valid"])
+        self.assertEqual(found["sha256"], support.status_json(self.vm)["config_sha256"])
+        self.vm.metadata.fault(".*", "hang")
+        alone = self.vm.run([INSTALLED, "config"], check=False)
+        self.vm.metadata.clear_faults()
+        self.assertIn("for the files alone", alone.stderr)
 
     def failure(self, is_it) -> dict:
         """The problem, once it is the one meant; said by `agent status` to anybody, with exit 1."""

@@ -33,7 +33,7 @@ const std::map<std::string, Sample> samples{
     {"apt.packages", {"[\"curl\"]", "[\"CURL\"]"}},
     {"apt.repository.name", {"\"a\"", "\"A/b\""}},
     {"apt.repository.url", {"\"http://h.example/apt\"", "\"file:///apt\""}},
-    {"apt.repository.suite", {"\"{codename}\"", "\"a b\""}},
+    {"apt.repository.suite", {"\"{codename}\"", "\"{codename}-{codename}\""}},
     {"apt.repository.components", {"[\"main\"]", "[\"a b\"]"}},
     {"apt.repository.key", {armoured, "\"mDMEZZ\""}},
     {"apt.repository.keyring", {"\"/usr/share/keyrings/a.gpg\"", "\"/tmp/a.gpg\""}},
