@@ -61,6 +61,17 @@ Invocation parse(int argc, const char* const* argv) {
         invocation = status;
     });
 
+    Plan plan;
+    auto* plan_app = app.add_subcommand("plan", "what the next run would do, and why");
+    plan_app->add_flag("--json", plan.json, "as one JSON object");
+    plan_app->callback([&] { invocation = plan; });
+
+    Log log;
+    auto* log_app = app.add_subcommand("log", "what the steps said, or STEP alone");
+    log_app->add_option("STEP", log.step);
+    log_app->add_flag("-f,--follow", log.follow, "go on with what comes, until Ctrl-C");
+    log_app->callback([&] { invocation = log; });
+
     Check check;
     auto* check_app =
         app.add_subcommand("check", "validates a config anywhere; exit 0 valid, 1 not");
@@ -76,6 +87,24 @@ Invocation parse(int argc, const char* const* argv) {
 
     app.add_subcommand("password", "reads a password, prints its hash for the config")
         ->callback([&] { invocation = Password{}; });
+
+    Retry retry;
+    auto* retry_app = app.add_subcommand("retry", "runs what failed again, now; or STEP");
+    retry_app->add_option("STEP", retry.step);
+    retry_app->callback([&] { invocation = retry; });
+
+    std::string hold_for;
+    auto* hold_app = app.add_subcommand("hold", "keeps the machine up for a while: 90m, 2h");
+    hold_app->add_option("DURATION", hold_for)->required();
+    hold_app->callback([&] {
+        const auto duration = parse_duration(hold_for);
+        if (!duration || *duration <= std::chrono::milliseconds{0})
+            throw CLI::ValidationError("hold", hold_for + " is no duration like 90m or 2h");
+        invocation = Hold{std::chrono::ceil<std::chrono::seconds>(*duration)};
+    });
+    app.add_subcommand("release", "ends what `hold` began")->callback([&] {
+        invocation = Release{};
+    });
 
     Jupyter jupyter;
     auto* jupyter_app = app.add_subcommand("jupyter", "what agent-jupyter.service executes");

@@ -18,6 +18,13 @@ struct Status {
     bool wait = false;
     std::optional<std::chrono::milliseconds> timeout; // of wait
 };
+struct Plan {
+    bool json = false;
+};
+struct Log {
+    std::string step; // empty: all
+    bool follow = false;
+};
 struct Check {
     std::vector<std::filesystem::path> files;
     bool json = false;
@@ -26,6 +33,13 @@ struct Config {
     bool json = false;
 };
 struct Password {};
+struct Retry {
+    std::string step; // empty: whatever failed
+};
+struct Hold {
+    std::chrono::seconds duration{0};
+};
+struct Release {};
 struct Jupyter {
     std::filesystem::path program;
     std::filesystem::path config;
@@ -46,9 +60,14 @@ struct Answer {
 
 using Invocation = std::variant<Run,
                                 Status,
+                                Plan,
+                                Log,
                                 Check,
                                 Config,
                                 Password,
+                                Retry,
+                                Hold,
+                                Release,
                                 Jupyter,
                                 Front,
                                 ProbeWorker,

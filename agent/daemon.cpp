@@ -110,24 +110,72 @@ std::string summarise(const Status& status) {
                        (step.reason.empty() ? "" : " (" + step.reason + ")");
     }
     return printable(state + ": " + std::to_string(done) + " of " +
-                         std::to_string(status.steps.size()) + " steps done; " + running,
+                         std::to_string(status.steps.size()) + " steps done" +
+                         (running.empty() ? "" : "; " + running),
                      300);
+}
+
+ControlAnswer answer_to_retry(const Status& status,
+                              const std::vector<std::string>& steps,
+                              const std::string& step,
+                              Activity activity) {
+    using Outcome = ControlAnswer::Outcome;
+    if (!step.empty() && std::find(steps.begin(), steps.end(), step) == steps.end()) {
+        const std::vector<std::string_view> names{steps.begin(), steps.end()};
+        const std::string meant = nearest(step, names);
+        return {Outcome::invalid,
+                "there is no step " + printable(step, 80) + " here" +
+                    (meant.empty() ? "" : "; did you mean " + meant + "?") + "; the steps are " +
+                    join(steps, ", ")};
+    }
+    const auto those = [&](std::string_view state) {
+        std::vector<std::string> ids;
+        for (const auto& one : status.steps)
+            if (one.state == state)
+                ids.push_back(one.id);
+        return ids;
+    };
+    if (activity == Activity::converging) {
+        const auto running = those("running");
+        return {
+            Outcome::accepted,
+            (running.empty() ? "the steps are being run" : "running now: " + join(running, ", ")) +
+                "; the retry" + (step.empty() ? "" : " of " + step) + " follows"};
+    }
+    if (!step.empty())
+        return {Outcome::accepted, step + " runs again now"};
+    const auto failed = those("failed");
+    const auto blocked = those("blocked");
+    if (failed.empty())
+        return {Outcome::accepted,
+                "nothing has failed; the configuration is read and every step "
+                "is looked at again"};
+    return {Outcome::accepted,
+            "run again now: " + join(failed, ", ") +
+                (blocked.empty() ? "" : ", and what that blocked: " + join(blocked, ", "))};
 }
 
 Daemon::Daemon(World world)
     : world_{std::move(world)}, accounts_{world_.accounts},
       ports_{world_.root, accounts_, world_.services, world_.clock}, status_file_{world_.root},
       step_log_{world_.root, world_.clock},
-      guest_attributes_{world_.metadata, world_.clock, world_.root}, wake_{world_.io} {}
+      guest_attributes_{world_.metadata, world_.clock, world_.root},
+      control_desk_{{world_.root,
+                     world_.accounts,
+                     world_.privileges,
+                     world_.clock,
+                     [this] { return settings_ ? settings_->machine.user : std::string{}; },
+                     [this](const std::string& step) { return retry(step); }}},
+      wake_{world_.io} {}
 
 asio::awaitable<void> Daemon::run() {
     status_.boot_id = current_boot_id(world_.root);
     enter(MachineState::starting);
     world_.notifier.ready();
 
-    // Both unwind with Stopped; what else they may throw is a bug that ends the process.
+    // All unwind with Stopped; what else they may throw is a bug that ends the process.
     std::exception_ptr failure;
-    unsigned running = 2;
+    unsigned running = 3;
     asio::steady_timer ended{world_.io, asio::steady_timer::time_point::max()};
     const auto on_end = [&](const std::exception_ptr& thrown) {
         --running;
@@ -144,6 +192,10 @@ asio::awaitable<void> Daemon::run() {
     };
     asio::co_spawn(world_.io, guest_attributes_.run(world_.stop), on_end);
     asio::co_spawn(world_.io, follow_attributes(), on_end);
+    auto answering = world_.control.serve([this](ControlPeer peer, ControlRequest request) {
+        return control_desk_.answer(peer, std::move(request));
+    });
+    asio::co_spawn(world_.io, std::move(answering), on_end);
     try {
         co_await live();
     } catch (const Stopped&) {
@@ -165,7 +217,8 @@ asio::awaitable<void> Daemon::live() {
     while (true) {
         changed_ = false;
         co_await learn_facts();
-        co_await accept_settings();
+        auto asked = std::exchange(asked_, std::nullopt);
+        co_await accept_settings(std::move(asked));
         co_await watch();
     }
 }
@@ -220,7 +273,7 @@ bool Daemon::settings_from_disk() const {
 }
 
 // A valid configuration is converged to; a bad one is told and changes nothing.
-asio::awaitable<void> Daemon::accept_settings() {
+asio::awaitable<void> Daemon::accept_settings(std::optional<Asked> asked) {
     const auto found = gather_sources(world_.root, facts_ ? &*facts_ : nullptr);
     auto read = read_configuration(found.sources);
     for (const auto& diagnostics : {found.notes, read.diagnostics})
@@ -241,10 +294,10 @@ asio::awaitable<void> Daemon::accept_settings() {
     }
     settings_ = std::move(read.settings);
     status_.config_sha256 = settings_->sha256;
-    if (basis() == converged_basis_)
+    if (!asked && basis() == converged_basis_)
         settle(converged_);
     else
-        co_await converge();
+        co_await converge(asked);
 }
 
 // What the steps are made of: when it is the same, converging again would find nothing new.
@@ -256,7 +309,12 @@ std::string Daemon::basis() const {
     return text;
 }
 
-asio::awaitable<void> Daemon::converge() {
+asio::awaitable<void> Daemon::converge(std::optional<Asked> asked) {
+    struct Busy {
+        bool& flag;
+        ~Busy() { flag = false; }
+    } const busy{converging_};
+    converging_ = true;
     accounts_.forget();
     converged_basis_.clear();
     status_.problem.reset();
@@ -279,7 +337,10 @@ asio::awaitable<void> Daemon::converge() {
         *ledger,
         facts_ ? facts_->instance_id : std::string{},
         [this](const std::vector<StepProgress>& progress) { take_progress(progress); },
-        [this](std::string_view id, std::string_view line) { step_log_.line(id, line); }};
+        [this](std::string_view id, std::string_view line) { step_log_.line(id, line); },
+        [asked = std::move(asked)](std::string_view id) {
+            return asked && (asked->step.empty() || asked->step == id);
+        }};
     Engine engine{std::move(engine_world),
                   make_steps(*settings_, facts_ ? &*facts_ : nullptr, ports_)};
     const auto progress = co_await engine.converge();
@@ -399,14 +460,40 @@ asio::awaitable<void> Daemon::follow_attributes() {
         failures = 0;
         // The first answer as well: it may be younger than what live() has read.
         if (*now != attributes_etag_)
-            config_changed();
+            reload();
         attributes_etag_ = std::move(*now);
     }
 }
 
-void Daemon::config_changed() {
+void Daemon::reload() {
     changed_ = true;
     wake_.cancel();
+}
+
+// The answer is given on what is known now; what then runs, on what is read again.
+ControlAnswer Daemon::retry(const std::string& step) {
+    using Outcome = ControlAnswer::Outcome;
+    const MachineFacts* facts = facts_ ? &*facts_ : nullptr;
+    const auto found = gather_sources(world_.root, facts);
+    const auto read = read_settings(found.sources);
+    if (const auto* errors = std::get_if<ConfigErrors>(&read)) {
+        reload();
+        if (!facts && found.sources.empty())
+            return {Outcome::accepted,
+                    "the metadata server has not answered yet; it is asked again"};
+        return {Outcome::failed, agent::summarise(*errors)};
+    }
+    std::vector<std::string> steps;
+    for (const auto& one : make_steps(std::get<Settings>(read), facts, ports_))
+        steps.push_back(one.traits.id);
+    auto answer = answer_to_retry(
+        status_, steps, step, converging_ ? Activity::converging : Activity::settled);
+    if (answer.outcome == Outcome::accepted) {
+        // Of two, both: what was asked for singly is part of all.
+        asked_ = Asked{asked_ && asked_->step != step ? "" : step};
+        reload();
+    }
+    return answer;
 }
 
 asio::awaitable<void> Daemon::nap(std::chrono::milliseconds longest) {

@@ -8,8 +8,10 @@
 #include "agent/ports/account.hpp"
 #include "agent/ports/clock.hpp"
 #include "agent/ports/command.hpp"
+#include "agent/ports/control.hpp"
 #include "agent/ports/metadata.hpp"
 #include "agent/ports/notify.hpp"
+#include "agent/ports/privileges.hpp"
 #include "agent/ports/services.hpp"
 #include "agent/report/guest_attribute_writer.hpp"
 #include "agent/report/status.hpp"
@@ -18,6 +20,7 @@
 #include "agent/settings.hpp"
 #include "agent/steps/account_memory.hpp"
 #include "agent/steps/step_ports.hpp"
+#include "agent/supervise/control_desk.hpp"
 
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/io_context.hpp>
@@ -42,6 +45,8 @@ public:
         Clock& clock;
         MetadataSource& metadata;
         ServiceNotifier& notifier;
+        Privileges& privileges;
+        ControlServer& control;
         // These are not stopped with the rest: for the last guest attributes.
         MetadataSource& last_metadata;
         Clock& last_clock;
@@ -52,18 +57,24 @@ public:
     // Until the process is asked to stop; then has said `stopping` everywhere. Never throws
     // Stopped.
     boost::asio::awaitable<void> run();
+    // Reads the configuration and the machine's facts again; converges when they are others.
+    void reload();
 
 private:
+    // That a person asked for steps to be run again.
+    struct Asked {
+        std::string step; // empty: all
+    };
     boost::asio::awaitable<void> live();
     boost::asio::awaitable<void> learn_facts();
     void tell_of_waiting(const Error& error, bool waited, bool configured);
-    boost::asio::awaitable<void> accept_settings();
-    boost::asio::awaitable<void> converge();
+    boost::asio::awaitable<void> accept_settings(std::optional<Asked> asked);
+    boost::asio::awaitable<void> converge(std::optional<Asked> asked);
     boost::asio::awaitable<void> watch();
     boost::asio::awaitable<void> look_after_jupyter();
     boost::asio::awaitable<void> follow_attributes();
     boost::asio::awaitable<void> nap(std::chrono::milliseconds longest);
-    void config_changed();
+    ControlAnswer retry(const std::string& step);
 
     [[nodiscard]] bool settings_from_disk() const;
     [[nodiscard]] std::string basis() const;
@@ -79,12 +90,15 @@ private:
     StatusFile status_file_;
     StepLog step_log_;
     GuestAttributeWriter guest_attributes_;
+    ControlDesk control_desk_;
     boost::asio::steady_timer wake_;
     Status status_;
     std::optional<MachineFacts> facts_;
     std::optional<Settings> settings_; // the last that were valid
-    bool changed_ = false;             // the attributes may differ from those that were read
+    bool changed_ = false;             // what was read may be out of date
     std::string attributes_etag_;      // of those that follow_attributes() has told of
+    bool converging_ = false;
+    std::optional<Asked> asked_; // for the next converging
     // The last converging's inputs and how its steps ended.
     std::string converged_basis_;
     std::vector<StepProgress> converged_;
@@ -93,5 +107,13 @@ private:
 // What the steps' ends make of the machine, and the sentence for people. Pure.
 [[nodiscard]] MachineState overall_state(const std::vector<StepProgress>& progress);
 [[nodiscard]] std::string summarise(const Status& status);
+
+// What a retry comes to. `steps` are those that the configuration asks for now; an empty `step`
+// means whatever failed.
+enum class Activity { settled, converging };
+[[nodiscard]] ControlAnswer answer_to_retry(const Status& status,
+                                            const std::vector<std::string>& steps,
+                                            const std::string& step,
+                                            Activity activity);
 
 } // namespace agent

@@ -38,7 +38,7 @@ Result<Secret> read_secret(const std::filesystem::path& given, const std::string
     if (!*content || trim(**content).empty())
         return misconfigured("The front's " + credential +
                                  " is missing or empty: " + path.string() + ".",
-                             "`systemctl restart agent` makes it again.");
+                             "`agent retry` makes it again.");
     return Secret{std::move(**content)};
 }
 

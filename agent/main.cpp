@@ -4,10 +4,14 @@
 #include "agent/base/files.hpp"
 #include "agent/command_line.hpp"
 #include "agent/commands/check.hpp"
+#include "agent/commands/control.hpp"
+#include "agent/commands/log.hpp"
 #include "agent/commands/password.hpp"
 #include "agent/commands/status.hpp"
 #include "agent/config_main.hpp"
 #include "agent/front_main.hpp"
+#include "agent/host/control_socket.hpp"
+#include "agent/ports/layout.hpp"
 #include "agent/run_main.hpp"
 #include "agent/workers/environment.hpp"
 #include "agent/workers/probe.hpp"
@@ -49,10 +53,25 @@ Colours colours_of_errors() {
     return wanted ? Colours::on : Colours::off;
 }
 
+int ask_daemon(const ControlRequest& request) {
+    UnixControlClient client{Root{} / layout::control_socket};
+    return control_command(request, client, std::cout, std::cerr);
+}
+
 struct Execute {
     int operator()(const command_line::Run&) const { return exit_status(run_main()); }
     int operator()(const command_line::Status& options) const {
         return status_command({options.json, options.wait, options.timeout}, Root{}, std::cout);
+    }
+    int operator()(const command_line::Plan& options) const {
+        PlanOptions plan;
+        plan.json = options.json;
+        plan.colours = colours_of_errors();
+        return exit_status(plan_main(plan));
+    }
+    int operator()(const command_line::Log& options) const {
+        return log_command(
+            {options.step, options.follow}, Root{}, pause_between_looks, std::cout, std::cerr);
     }
     int operator()(const command_line::Check& options) const {
         return check_command(
@@ -63,6 +82,15 @@ struct Execute {
     }
     int operator()(const command_line::Password&) const {
         return password_command(STDIN_FILENO, std::cout, std::cerr);
+    }
+    int operator()(const command_line::Retry& options) const {
+        return ask_daemon({ControlRequest::Verb::retry, options.step, {}});
+    }
+    int operator()(const command_line::Hold& options) const {
+        return ask_daemon({ControlRequest::Verb::hold, {}, options.duration});
+    }
+    int operator()(const command_line::Release&) const {
+        return ask_daemon({ControlRequest::Verb::release, {}, {}});
     }
     int operator()(const command_line::Jupyter& options) const {
         return exit_status(jupyter_main(options.program, options.config));

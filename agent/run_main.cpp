@@ -1,11 +1,14 @@
 #include "agent/run_main.hpp"
 
 #include "agent/base/lock.hpp"
+#include "agent/base/stop.hpp"
 #include "agent/daemon.hpp"
+#include "agent/host/control_socket.hpp"
 #include "agent/host/gce_metadata.hpp"
 #include "agent/host/getent_accounts.hpp"
 #include "agent/host/http_client.hpp"
 #include "agent/host/process.hpp"
+#include "agent/host/sudo_privileges.hpp"
 #include "agent/host/system_clock.hpp"
 #include "agent/host/systemd_notify.hpp"
 #include "agent/host/systemd_services.hpp"
@@ -23,6 +26,7 @@ namespace {
 
 constexpr int another_runs = 4;
 constexpr int needs_root = 77; // EX_NOPERM
+constexpr int interrupted = 130;
 
 Result<TcpEndpoint> metadata_server() {
     // The variable that Google's own clients honour.
@@ -68,6 +72,10 @@ Result<int> run_main() {
     BeastHttpClient http{io, stop.get_token()};
     GceMetadata metadata{http, *endpoint};
     SystemdNotifier notifier;
+    SudoPrivileges privileges{commands};
+    auto control = ControlSocket::listen(io, root / layout::control_socket, stop.get_token(), {});
+    if (!control)
+        return control.error();
     SystemClock last_clock{io, never.get_token()};
     BeastHttpClient last_http{io, never.get_token()};
     GceMetadata last_metadata{last_http, *endpoint};
@@ -79,10 +87,38 @@ Result<int> run_main() {
                    clock,
                    metadata,
                    notifier,
+                   privileges,
+                   **control,
                    last_metadata,
                    last_clock,
                    stop.get_token()}};
-    return run_main_loop(io, stop, live(daemon));
+    return run_main_loop(io, stop, live(daemon), [&daemon] { daemon.reload(); });
+}
+
+Result<int> plan_main(PlanOptions options) {
+    if (::geteuid() != 0) {
+        std::cerr << "agent: `agent plan` must be root, to look where others may not; use `sudo "
+                     "agent plan`\n";
+        return needs_root;
+    }
+    const auto endpoint = metadata_server();
+    if (!endpoint)
+        return context(endpoint.error(), "reading GCE_METADATA_HOST");
+    adopt_orphans();
+    boost::asio::io_context io{1};
+    std::stop_source stop;
+    ProcessCommandRunner commands{io, stop.get_token()};
+    GetentAccounts accounts{commands};
+    SystemdServices services{commands};
+    SystemClock clock{io, stop.get_token()};
+    BeastHttpClient http{io, stop.get_token()};
+    GceMetadata metadata{http, *endpoint};
+    const PlanWorld world{io, Root{}, commands, accounts, services, clock, metadata};
+    try {
+        return run_main_loop(io, stop, plan_command(options, world, std::cout, std::cerr));
+    } catch (const Stopped&) {
+        return interrupted;
+    }
 }
 
 Result<int> jupyter_main(std::filesystem::path program, std::filesystem::path config) {

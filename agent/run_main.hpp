@@ -1,7 +1,9 @@
-// Owns the composition of the daemon and of Jupyter's wrapper: adapters in, exit status out.
+// Owns the composition of the daemon, of its plan and of Jupyter's wrapper: adapters in, exit
+// status out.
 #pragma once
 
 #include "agent/base/error.hpp"
+#include "agent/commands/plan.hpp"
 
 #include <filesystem>
 
@@ -9,6 +11,9 @@ namespace agent {
 
 // `agent run`, until SIGTERM. Exit status 0; 4 when another one runs; 77 when not root.
 [[nodiscard]] Result<int> run_main();
+
+// `agent plan`. Exit status of plan_command(); 77 when not root, 130 when interrupted.
+[[nodiscard]] Result<int> plan_main(PlanOptions options);
 
 // `agent jupyter`, until SIGTERM or Jupyter's end.
 [[nodiscard]] Result<int> jupyter_main(std::filesystem::path program, std::filesystem::path config);

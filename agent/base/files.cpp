@@ -161,7 +161,7 @@ Result<void> ensure_directory(const std::filesystem::path& path, FileMode mode) 
             return file_error("making", path, errno);
     } else if (!S_ISDIR(status.st_mode)) {
         return permanent("making " + path.string() + ": something else is there",
-                         "move it away, then `systemctl restart agent`");
+                         "move it away, then `agent retry`");
     } else if ((status.st_mode & permission_bits) == mode.mode && has_owner(status, mode)) {
         return {};
     }

@@ -1,9 +1,11 @@
 #include "agent/commands/status.hpp"
 
+#include "agent/base/boot_time.hpp"
 #include "agent/base/text.hpp"
 #include "agent/base/timestamp.hpp"
 #include "agent/base/utf8.hpp"
 #include "agent/ports/documents.hpp"
+#include "agent/supervise/control_desk.hpp"
 
 #include <algorithm>
 #include <array>
@@ -204,6 +206,13 @@ bool is_coloured_terminal(const std::ostream& out) {
     return &out == &std::cout && ::isatty(STDOUT_FILENO) == 1 && !(no_colour && *no_colour);
 }
 
+// Empty when nobody holds the machine.
+std::string hold_line(const Root& root, WallTime now) {
+    const auto hold = read_hold(root);
+    const auto term = hold ? hold->at(since_boot()) : std::nullopt;
+    return term ? "\nheld up until " + clock_face(term->shown, now) + " by " + term->by + "\n" : "";
+}
+
 SettleWatch::Verdict wait_until_settled(const Root& root,
                                         const std::string& boot_id,
                                         std::optional<std::chrono::milliseconds> timeout,
@@ -273,7 +282,8 @@ int status_command(const StatusOptions& options, const Root& root, std::ostream&
         out << write_json(to_value(trustworthy(reading))) << '\n';
     } else {
         const auto colours = is_coloured_terminal(out) ? Colours::on : Colours::off;
-        out << render_status(reading, std::chrono::system_clock::now(), colours);
+        const auto now = std::chrono::system_clock::now();
+        out << render_status(reading, now, colours) << hold_line(root, now);
         if (verdict == SettleWatch::Verdict::late)
             out << "\nnot settled within " << in_words(*options.timeout) << '\n';
     }

@@ -21,6 +21,20 @@ constexpr Backoff retry_backoff{std::chrono::milliseconds{1000}, std::chrono::mi
 
 } // namespace
 
+std::string_view name_of(Outlook::Will will) {
+    switch (will) {
+    case Outlook::Will::nothing:
+        return "nothing";
+    case Outlook::Will::run:
+        return "run";
+    case Outlook::Will::wait:
+        return "wait";
+    case Outlook::Will::fail:
+        break;
+    }
+    return "fail";
+}
+
 // One step's view of the world during one run.
 class Engine::Context : public StepContext {
 public:
@@ -59,6 +73,9 @@ public:
         return last_fingerprint_;
     }
     [[nodiscard]] bool on_new_instance() const override { return on_new_instance_; }
+    [[nodiscard]] bool asked_for() const override {
+        return engine_.world_.asked_for && engine_.world_.asked_for(id());
+    }
 
     // What is looked at next was made from these inputs; gives those before.
     [[nodiscard]] std::optional<std::string> made_from(std::optional<std::string> fingerprint) {
@@ -68,7 +85,7 @@ public:
     [[nodiscard]] Error out_of_time() const {
         const auto limit = engine_.steps_[index_].traits.deadline;
         return permanent("not done within its limit of " + std::to_string(limit.count()) + " s",
-                         "see `agent status`, then `systemctl restart agent`");
+                         "see `agent log " + id() + "`, then `agent retry " + id() + "`");
     }
 
 private:
@@ -98,6 +115,23 @@ void Engine::changed() {
 }
 
 asio::awaitable<Result<std::vector<StepProgress>>> Engine::converge() {
+    auto ran = co_await run_all(&Engine::drive);
+    if (!ran)
+        co_return ran.error();
+    co_return progress_;
+}
+
+asio::awaitable<Result<std::vector<Outlook>>> Engine::look() {
+    outlooks_.clear();
+    for (const auto& step : steps_)
+        outlooks_.push_back({.id = step.traits.id, .after = {}, .why = {}});
+    auto ran = co_await run_all(&Engine::look_at);
+    if (!ran)
+        co_return ran.error();
+    co_return std::move(outlooks_);
+}
+
+asio::awaitable<Result<void>> Engine::run_all(Drive each) {
     std::vector<StepTraits> traits;
     for (const auto& step : steps_)
         traits.push_back(step.traits);
@@ -114,7 +148,7 @@ asio::awaitable<Result<std::vector<StepProgress>>> Engine::converge() {
             for (const std::size_t index : plan->take_ready()) {
                 ++running;
                 asio::co_spawn(world_.io,
-                               drive(index),
+                               (this->*each)(index),
                                [&, index](const std::exception_ptr& failure, StepState state) {
                                    --running;
                                    if (failure)
@@ -141,7 +175,42 @@ asio::awaitable<Result<std::vector<StepProgress>>> Engine::converge() {
     }
     if (unwinding)
         std::rethrow_exception(unwinding);
-    co_return progress_;
+    co_return Result<void>{};
+}
+
+asio::awaitable<StepState> Engine::look_at(std::size_t index) {
+    Context context{*this, index};
+    Result<StepCheck> found = StepCheck{};
+    try {
+        found = co_await find(index, context);
+    } catch (const Stopped&) {
+        throw;
+    } catch (const std::bad_alloc&) {
+        throw;
+    } catch (const std::exception& bug) {
+        found = permanent(std::string{"a bug in this step: "} + bug.what());
+    }
+    Outlook& outlook = outlooks_[index];
+    if (found) {
+        outlook.will = found->satisfied ? Outlook::Will::nothing : Outlook::Will::run;
+        outlook.why = found->reason;
+    } else {
+        outlook.will = Outlook::Will::fail;
+        outlook.why = found.error().message;
+        for (const auto& other : outlooks_)
+            if (other.will != Outlook::Will::nothing && needs(index, other.id)) {
+                outlook.will = Outlook::Will::wait;
+                outlook.after = other.id;
+                break;
+            }
+    }
+    // Also what needs a step that is due has something to tell.
+    co_return StepState::satisfied;
+}
+
+bool Engine::needs(std::size_t index, const std::string& id) const {
+    const auto& needed = steps_[index].traits.needs;
+    return std::find(needed.begin(), needed.end(), id) != needed.end();
 }
 
 asio::awaitable<StepState> Engine::drive(std::size_t index) {
@@ -178,22 +247,24 @@ asio::awaitable<StepState> Engine::drive(std::size_t index) {
     co_return progress.state;
 }
 
+asio::awaitable<Result<StepCheck>> Engine::find(std::size_t index, Context& context) {
+    auto found = co_await steps_[index].guarantee->check(context);
+    if (found && steps_[index].traits.scope == Scope::instance && context.on_new_instance())
+        co_return StepCheck::due("this disk was provisioned on another instance");
+    co_return found;
+}
+
 asio::awaitable<Result<StepState>> Engine::bring_about(std::size_t index, Context& context) {
-    Guarantee& guarantee = *steps_[index].guarantee;
-    const bool made_elsewhere =
-        steps_[index].traits.scope == Scope::instance && context.on_new_instance();
-    auto found = co_await guarantee.check(context);
+    auto found = co_await find(index, context);
     if (!found)
         co_return found.error();
     StepProgress& progress = progress_[index];
     progress.reason = found->reason;
-    if (found->satisfied && !made_elsewhere) {
+    if (found->satisfied) {
         if (auto recorded = record_success(index); !recorded)
             co_return recorded.error();
         co_return StepState::satisfied;
     }
-    if (made_elsewhere)
-        progress.reason = "this disk was provisioned on another instance";
     world_.on_line(progress.id, "due: " + progress.reason);
     changed();
     if (auto applied = co_await apply_until_done(index, context); !applied)

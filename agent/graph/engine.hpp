@@ -30,6 +30,21 @@ struct StepProgress {
     std::optional<Error> error;
 };
 
+// What a run would do about one step, found without doing it.
+struct Outlook {
+    enum class Will {
+        nothing,
+        run,
+        wait, // it cannot be told before another step has run
+        fail, // it cannot be told at all: the run would fail here
+    };
+    std::string id;
+    Will will = Will::nothing;
+    std::string after; // of wait: that other step
+    std::string why;
+};
+[[nodiscard]] std::string_view name_of(Outlook::Will will);
+
 class Engine {
 public:
     struct World {
@@ -42,6 +57,8 @@ public:
         std::function<void(const std::vector<StepProgress>&)> on_change;
         // A line of a step's output, or of ours about it: (id, line).
         std::function<void(std::string_view, std::string_view)> on_line;
+        // Whether a person asked for this step; empty: nobody asked for any.
+        std::function<bool(std::string_view)> asked_for = {};
     };
 
     Engine(World world, std::vector<Step> steps);
@@ -54,8 +71,19 @@ public:
     // unwound; the interrupted steps are recorded as such.
     boost::asio::awaitable<Result<std::vector<StepProgress>>> converge();
 
+    // What converge() would do now, by the same checks in the same order: changes nothing, records
+    // nothing, tells nothing. As to Errors and Stopped the same.
+    boost::asio::awaitable<Result<std::vector<Outlook>>> look();
+
 private:
     class Context;
+    using Drive = boost::asio::awaitable<StepState> (Engine::*)(std::size_t);
+    // Every step whose needs have ended, concurrently, until none is left.
+    boost::asio::awaitable<Result<void>> run_all(Drive each);
+    boost::asio::awaitable<StepState> look_at(std::size_t index);
+    [[nodiscard]] bool needs(std::size_t index, const std::string& id) const;
+    // What check() sees, and what the ledger adds to it.
+    boost::asio::awaitable<Result<StepCheck>> find(std::size_t index, Context& context);
     boost::asio::awaitable<StepState> drive(std::size_t index);
     boost::asio::awaitable<Result<StepState>> bring_about(std::size_t index, Context& context);
     boost::asio::awaitable<Result<void>> apply_until_done(std::size_t index, Context& context);
@@ -67,6 +95,7 @@ private:
     World world_;
     std::vector<Step> steps_;
     std::vector<StepProgress> progress_;
+    std::vector<Outlook> outlooks_; // of look()
 };
 
 } // namespace agent

@@ -53,33 +53,45 @@ Result<Ledger> Ledger::open(const Root& root) {
     if (auto made = ensure_directory(ledger.directory_, {.mode = 0700}); !made)
         return context(made.error(), "opening the ledger");
     std::error_code failure;
-    std::vector<std::filesystem::path> files;
-    for (const auto& file : std::filesystem::directory_iterator{ledger.directory_, failure}) {
-        const std::string name = file.path().filename().string();
-        if (name.starts_with('.'))
+    for (const auto& file : std::filesystem::directory_iterator{ledger.directory_, failure})
+        if (file.path().filename().string().starts_with('.'))
             std::remove(file.path().c_str()); // a write that a crash cut short
-        else if (file.path().extension() == ".json")
-            files.push_back(file.path());
-    }
-    if (failure)
-        return system_error("reading the ledger", failure.value());
-    std::sort(files.begin(), files.end());
-    for (const auto& file : files)
-        ledger.load(file);
+    if (auto loaded = ledger.load_all(Unreadable::set_aside); !loaded)
+        return loaded.error();
     return ledger;
 }
 
-void Ledger::load(const std::filesystem::path& file) {
+Result<Ledger> Ledger::look(const Root& root) {
+    Ledger ledger{root / "/var/lib/agent/ledger"};
+    if (auto loaded = ledger.load_all(Unreadable::only_told); !loaded)
+        return loaded.error();
+    return ledger;
+}
+
+Result<void> Ledger::load_all(Unreadable unreadable) {
+    std::error_code failure;
+    std::vector<std::filesystem::path> files;
+    for (const auto& file : std::filesystem::directory_iterator{directory_, failure})
+        if (file.path().extension() == ".json" && !file.path().filename().string().starts_with('.'))
+            files.push_back(file.path());
+    if (failure && failure != std::errc::no_such_file_or_directory)
+        return system_error("reading the ledger", failure.value());
+    std::sort(files.begin(), files.end());
+    for (const auto& file : files)
+        load(file, unreadable);
+    return {};
+}
+
+void Ledger::load(const std::filesystem::path& file, Unreadable unreadable) {
     const auto content = read_file(file, size_limit);
-    if (!content) {
-        set_aside(file, content.error().message);
-        return;
-    }
-    const auto entry = parse(content->value_or(""));
-    if (!entry)
+    const auto entry = content ? parse(content->value_or("")) : content.error();
+    if (entry)
+        entries_[file.stem().string()] = *entry;
+    else if (unreadable == Unreadable::set_aside)
         set_aside(file, entry.error().message);
     else
-        entries_[file.stem().string()] = *entry;
+        notes_.push_back("the ledger's " + file.filename().string() + " cannot be used (" +
+                         entry.error().message + "); the next run sets it aside");
 }
 
 void Ledger::set_aside(const std::filesystem::path& file, const std::string& why) {

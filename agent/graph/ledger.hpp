@@ -31,6 +31,9 @@ public:
     // told in `notes`; its step counts as never done.
     [[nodiscard]] static Result<Ledger> open(const Root& root);
 
+    // As open(), but changes nothing: what open() would rename is only told.
+    [[nodiscard]] static Result<Ledger> look(const Root& root);
+
     [[nodiscard]] const std::vector<std::string>& notes() const { return notes_; }
     [[nodiscard]] const LedgerEntry* find(const std::string& id) const;
 
@@ -39,7 +42,9 @@ public:
 
 private:
     explicit Ledger(std::filesystem::path directory) : directory_{std::move(directory)} {}
-    void load(const std::filesystem::path& file);
+    enum class Unreadable { set_aside, only_told };
+    Result<void> load_all(Unreadable unreadable);
+    void load(const std::filesystem::path& file, Unreadable unreadable);
     void set_aside(const std::filesystem::path& file, const std::string& why);
 
     std::filesystem::path directory_;

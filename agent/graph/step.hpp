@@ -52,6 +52,8 @@ public:
     // The disk was last provisioned on another instance: what is of the instance is to be made
     // anew.
     [[nodiscard]] virtual bool on_new_instance() const = 0;
+    // A person asked for this very run (`agent retry`): what differs from a pin may be changed.
+    [[nodiscard]] virtual bool asked_for() const = 0;
 };
 
 struct StepCheck {

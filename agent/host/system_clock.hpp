@@ -1,6 +1,7 @@
 // Owns the Clock of the real world.
 #pragma once
 
+#include "agent/base/boot_time.hpp"
 #include "agent/ports/clock.hpp"
 
 #include <boost/asio/io_context.hpp>
@@ -16,6 +17,9 @@ public:
         : io_{io}, stop_{std::move(stop)} {}
     [[nodiscard]] Monotonic now() const override { return std::chrono::steady_clock::now(); }
     [[nodiscard]] WallTime wall() const override { return std::chrono::system_clock::now(); }
+    [[nodiscard]] std::chrono::nanoseconds since_boot() const override {
+        return agent::since_boot();
+    }
     boost::asio::awaitable<void> sleep(std::chrono::milliseconds duration) override;
     [[nodiscard]] double random() override;
 

@@ -25,7 +25,7 @@ struct Account {
 class Accounts {
 public:
     virtual ~Accounts() = default;
-    // nullopt: no such user.
+    // By name, or by the digits of the user id. nullopt: no such user.
     virtual boost::asio::awaitable<Result<std::optional<Account>>> find(std::string name) = 0;
 };
 

@@ -15,6 +15,8 @@ public:
     virtual ~Clock() = default;
     [[nodiscard]] virtual Monotonic now() const = 0;
     [[nodiscard]] virtual WallTime wall() const = 0;
+    // As base/boot_time.hpp: for what outlives this process, but not the boot.
+    [[nodiscard]] virtual std::chrono::nanoseconds since_boot() const = 0;
     // Throws Stopped when the process is asked to stop meanwhile.
     virtual boost::asio::awaitable<void> sleep(std::chrono::milliseconds duration) = 0;
     // In [0, 1): jitter.

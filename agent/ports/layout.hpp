@@ -17,6 +17,8 @@ inline constexpr const char* runtime_directory = "/run/agent";
 inline constexpr const char* status_file = "/run/agent/status.json";
 inline constexpr const char* guest_writes_file = "/run/agent/guest-writes";
 inline constexpr const char* lock_file = "/run/agent/lock";
+inline constexpr const char* control_socket = "/run/agent/control";
+inline constexpr const char* hold_file = "/run/agent/hold.json";
 
 inline constexpr const char* jupyter_runtime_directory = "/run/agent-jupyter";
 inline constexpr const char* jupyter_socket = "/run/agent-jupyter/jupyter.sock";

@@ -41,7 +41,7 @@ probe_jupyter(HttpClient& http,
                             "answered with status " +
                                 std::to_string(refusal->status),
                             "remove what sets an empty password or token in the user's Jupyter "
-                            "configuration (~/.jupyter), then `systemctl restart agent`");
+                            "configuration (~/.jupyter), then `agent retry jupyter_unit`");
     if (refusal->status != 401 && refusal->status != 403)
         co_return transient("Jupyter answered /api/contents without a token with status " +
                             std::to_string(refusal->status) + ", expected 403");

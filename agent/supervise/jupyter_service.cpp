@@ -28,7 +28,7 @@ constexpr std::size_t least_token = 32;
 constexpr std::chrono::seconds probe_deadline{10};
 constexpr std::chrono::seconds longest_wait{10};
 
-const char* const rewrite = "run `systemctl restart agent`, which writes it anew";
+const char* const rewrite = "run `agent retry jupyter_config`, which writes it anew";
 
 Result<Value> read_config(const std::filesystem::path& path, std::string& content) {
     auto text = read_file(path);

@@ -18,8 +18,10 @@ public:
     boost::asio::awaitable<Result<std::optional<Account>>> find(std::string name) override {
         if (refusal)
             co_return *refusal;
-        const auto found = users.find(name);
-        co_return found == users.end() ? std::nullopt : std::optional{found->second};
+        for (const auto& [known, account] : users)
+            if (known == name || std::to_string(account.uid) == name)
+                co_return std::optional{account};
+        co_return std::optional<Account>{};
     }
 
     // A user whose files this process may own: itself, whatever the name.

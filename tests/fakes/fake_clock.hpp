@@ -35,6 +35,10 @@ public:
         return wall_start + std::chrono::duration_cast<WallTime::duration>(now_ - Monotonic{});
     }
 
+    [[nodiscard]] std::chrono::nanoseconds since_boot() const override {
+        return now_ - Monotonic{};
+    }
+
     boost::asio::awaitable<void> sleep(std::chrono::milliseconds duration) override {
         throw_if_stopped(stop_);
         slept.push_back(duration);

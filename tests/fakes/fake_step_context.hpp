@@ -25,11 +25,13 @@ public:
     void progress(std::string_view phrase) override { phrases.emplace_back(phrase); }
     [[nodiscard]] std::optional<std::string> last_fingerprint() const override { return last; }
     [[nodiscard]] bool on_new_instance() const override { return new_instance; }
+    [[nodiscard]] bool asked_for() const override { return asked; }
 
     std::vector<std::string> lines;
     std::vector<std::string> phrases;
     std::optional<std::string> last;
     bool new_instance = false;
+    bool asked = false;
 
 private:
     FakeCommands& commands_;

@@ -50,6 +50,13 @@ TEST_CASE("command line: wrong usage is exit 64 and points at the help", "[unit]
                                 Words{"config", "a.toml"},
                                 Words{"config", "--toml"},
                                 Words{"password", "geheim"},
+                                Words{"retry", "python", "front"},
+                                Words{"hold"},
+                                Words{"hold", "long"},
+                                Words{"hold", "0s"},
+                                Words{"release", "python"},
+                                Words{"plan", "python"},
+                                Words{"log", "python", "front"},
                                 Words{"jupyter"},
                                 Words{"jupyter", "--program", "/bin/true"},
                                 Words{"front"},
@@ -68,7 +75,17 @@ TEST_CASE("command line: wrong usage is exit 64 and points at the help", "[unit]
 TEST_CASE("command line: help and the version are answers, not failures", "[unit][commands]") {
     const auto help = parsed_as<command_line::Answer>({"--help"});
     CHECK(help.exit_code == 0);
-    for (const std::string command : {"run", "status", "check", "password", "jupyter", "front"})
+    for (const std::string command : {"run",
+                                      "status",
+                                      "plan",
+                                      "log",
+                                      "check",
+                                      "password",
+                                      "retry",
+                                      "hold",
+                                      "release",
+                                      "jupyter",
+                                      "front"})
         CHECK_THAT(help.text, ContainsSubstring("\n  " + command + " "));
     CHECK_THAT(help.text, !ContainsSubstring("worker"));
     const auto version = parsed_as<command_line::Answer>({"--version"});
@@ -114,9 +131,29 @@ TEST_CASE("command line: what people and machines read are two forms", "[unit][c
 TEST_CASE("command line: commands without options are themselves", "[unit][commands]") {
     parsed_as<command_line::Run>({"run"});
     parsed_as<command_line::Password>({"password"});
+    parsed_as<command_line::Release>({"release"});
     parsed_as<command_line::ProbeWorker>({"worker", "probe"});
     CHECK(parsed_as<command_line::EnvironmentWorker>({"worker", "environment", "/opt/jupyter"})
               .prefix == "/opt/jupyter");
+}
+
+TEST_CASE("command line: what the daemon is asked for", "[unit][commands]") {
+    CHECK(parsed_as<command_line::Retry>({"retry"}).step.empty());
+    CHECK(parsed_as<command_line::Retry>({"retry", "python"}).step == "python");
+    CHECK(parsed_as<command_line::Hold>({"hold", "2h"}).duration == 2h);
+    CHECK(parsed_as<command_line::Hold>({"hold", "1ms"}).duration == 1s);
+}
+
+TEST_CASE("command line: what was said and what will be done", "[unit][commands]") {
+    CHECK_FALSE(parsed_as<command_line::Plan>({"plan"}).json);
+    CHECK(parsed_as<command_line::Plan>({"plan", "--json"}).json);
+    CHECK(parsed_as<command_line::Log>({"log"}).step.empty());
+    CHECK_FALSE(parsed_as<command_line::Log>({"log"}).follow);
+    for (const Words& words : {Words{"log", "python", "-f"}, Words{"log", "--follow", "python"}}) {
+        const auto log = parsed_as<command_line::Log>(words);
+        CHECK(log.step == "python");
+        CHECK(log.follow);
+    }
 }
 
 TEST_CASE("command line: the units say what their processes need to know", "[unit][commands]") {

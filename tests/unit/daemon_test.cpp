@@ -1,13 +1,34 @@
 #include "agent/daemon.hpp"
+#include "agent/ports/layout.hpp"
+#include "tests/fakes/fake_accounts.hpp"
+#include "tests/fakes/fake_clock.hpp"
+#include "tests/fakes/fake_commands.hpp"
+#include "tests/fakes/fake_control.hpp"
+#include "tests/fakes/fake_metadata.hpp"
+#include "tests/fakes/fake_notifier.hpp"
+#include "tests/fakes/fake_privileges.hpp"
+#include "tests/fakes/fake_services.hpp"
+#include "tests/support/run_coroutine.hpp"
+#include "tests/support/temp_root.hpp"
 
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/use_awaitable.hpp>
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
 #include <catch2/matchers/catch_matchers_string.hpp>
 
+#include <algorithm>
+#include <exception>
+#include <filesystem>
+#include <fstream>
+#include <functional>
 #include <string>
 #include <vector>
 
 using namespace agent;
+using namespace agent::test;
+using Outcome = ControlAnswer::Outcome;
 using Catch::Matchers::ContainsSubstring;
 
 namespace {
@@ -30,6 +51,81 @@ StepStatus shown(std::string id, std::string state, std::string reason = {}) {
     status.reason = std::move(reason);
     return status;
 }
+
+// A daemon on a machine where nothing is real but the files.
+class Machine {
+public:
+    Machine() {
+        for (const char* directory : {"run/agent", "etc/agent", "var/log"})
+            std::filesystem::create_directories(root_.path() / directory);
+        accounts.add("jupyter").uid = 1000;
+        commands.when({"dpkg-query"}).exits(1);
+        commands.when({"update"}).exits(0);
+    }
+    void configure(const std::string& text) const {
+        std::ofstream{root_.root() / layout::config_file} << "schema = 1\n" << text;
+    }
+    // Runs the daemon and, beside it, what people do; then stops it.
+    void live(boost::asio::awaitable<void> people) {
+        auto both = [](Machine& machine,
+                       boost::asio::awaitable<void> acts) -> boost::asio::awaitable<void> {
+            co_await std::move(acts);
+            machine.stop_.request_stop();
+        };
+        boost::asio::co_spawn(io, both(*this, std::move(people)), [](const auto& failure) {
+            if (failure)
+                std::rethrow_exception(failure);
+        });
+        run_coroutine(io, daemon.run());
+    }
+    boost::asio::awaitable<void> until(std::function<bool()> condition) {
+        boost::asio::steady_timer timer{io};
+        while (!condition()) {
+            timer.expires_after(std::chrono::milliseconds{1});
+            co_await timer.async_wait(boost::asio::use_awaitable);
+        }
+    }
+    [[nodiscard]] long said(const std::string& beginning) const {
+        return std::count_if(
+            notifier.words.begin(), notifier.words.end(), [&](const std::string& word) {
+                return word.starts_with("STATUS=" + beginning);
+            });
+    }
+    boost::asio::awaitable<ControlAnswer> retry(std::string step = {}) {
+        return control.ask({0, 1}, {ControlRequest::Verb::retry, std::move(step), {}});
+    }
+
+    boost::asio::io_context io;
+
+private:
+    std::stop_source stop_;
+    TempRoot root_{TempRoot::in_memory()};
+
+public:
+    FakeClock clock{FakeClock::Advance::by_sleeping, stop_.get_token()};
+    FakeCommands commands;
+    FakeAccounts accounts;
+    FakeServices services;
+    FakeMetadata metadata{stop_.get_token()};
+    FakeMetadata last_metadata;
+    FakeClock last_clock;
+    FakeNotifier notifier;
+    FakePrivileges privileges;
+    FakeControlServer control{stop_.get_token()};
+    Daemon daemon{{io,
+                   root_.root(),
+                   commands,
+                   accounts,
+                   services,
+                   clock,
+                   metadata,
+                   notifier,
+                   privileges,
+                   control,
+                   last_metadata,
+                   last_clock,
+                   stop_.get_token()}};
+};
 
 } // namespace
 
@@ -112,4 +208,64 @@ TEST_CASE("daemon: the summary is one bounded line, whatever a step says", "[uni
     CHECK(summary.find('\n') == std::string::npos);
     CHECK(summary.find('\x1b') == std::string::npos);
     CHECK_THAT(summary, ContainsSubstring("two lines?[31m"));
+}
+
+TEST_CASE("daemon: a retry says what will run", "[unit][daemon]") {
+    Status status;
+    const std::vector<std::string> steps{"apt_packages", "python", "ready"};
+    const auto answer = [&](const std::string& step, Activity activity = Activity::settled) {
+        return answer_to_retry(status, steps, step, activity);
+    };
+    status.steps = {shown("apt_packages", "satisfied"), shown("python", "applied")};
+    CHECK_THAT(answer("").message, ContainsSubstring("nothing has failed"));
+    CHECK(answer("python").message == "python runs again now");
+    status.steps = {
+        shown("apt_packages", "failed"), shown("python", "blocked"), shown("ready", "blocked")};
+    CHECK(answer("").message ==
+          "run again now: apt_packages, and what that blocked: python, ready");
+    CHECK(answer("").outcome == Outcome::accepted);
+    status.steps = {shown("apt_packages", "running"), shown("python", "pending")};
+    CHECK(answer("python", Activity::converging).message ==
+          "running now: apt_packages; the retry of python follows");
+}
+
+TEST_CASE("daemon: a step that is not there is answered with those that are", "[unit][daemon]") {
+    const auto answer = answer_to_retry({},
+                                        {"apt_packages", "python"},
+                                        "pyhton",
+                                        GENERATE(Activity::settled, Activity::converging));
+    CHECK(answer.outcome == Outcome::invalid);
+    CHECK(answer.message == "there is no step pyhton here; did you mean python?; the steps are "
+                            "apt_packages, python");
+}
+
+TEST_CASE("daemon: a retry runs what failed again, on the configuration of now", "[unit][daemon]") {
+    Machine machine;
+    machine.configure("[apt]\npackages = [\"no-such-package\"]\n[python]\nkind = \"none\"\n");
+    machine.commands.when({"install"})
+        .exits(100, "", "E: Unable to locate package no-such-package\n");
+    const auto people = [](Machine& vm) -> boost::asio::awaitable<void> {
+        std::function<bool()> condition = [&vm] { return vm.said("failed: apt_packages") == 1; };
+        co_await vm.until(condition);
+        auto answer = co_await vm.retry();
+        CHECK(answer.message == "run again now: apt_packages");
+        condition = [&vm] { return vm.said("failed: apt_packages") == 2; };
+        co_await vm.until(condition);
+        CHECK(vm.commands.all_with("no-such-package").size() == 4); // asked for, installed; twice
+
+        vm.configure("[python]\nkind = \"nine\"\n");
+        answer = co_await vm.retry();
+        CHECK(answer.outcome == Outcome::failed);
+        CHECK_THAT(answer.message, ContainsSubstring("agent.toml:3:8"));
+
+        vm.configure("[python]\nkind = \"none\"\n");
+        answer = co_await vm.retry("apt_packages");
+        CHECK(answer.message == "apt_packages runs again now");
+        condition = [&vm] { return vm.said("ready") == 1; };
+        co_await vm.until(condition);
+        answer = co_await vm.retry();
+        CHECK_THAT(answer.message, ContainsSubstring("nothing has failed"));
+    };
+    machine.live(people(machine));
+    CHECK(machine.commands.all_with("no-such-package").size() == 4);
 }

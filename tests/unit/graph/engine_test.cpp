@@ -121,6 +121,22 @@ public:
             scripts.begin(), scripts.end(), [&](const Script& one) { return one.traits.id == id; });
     }
 
+    // As `agent plan` does.
+    Result<std::vector<Outlook>> look() {
+        auto ledger = Ledger::look(root()).value();
+        std::vector<Step> steps;
+        for (auto& script : scripts)
+            steps.push_back({script.traits, std::make_unique<Scripted>(script, clock, log)});
+        Engine engine{{io,
+                       commands,
+                       clock,
+                       ledger,
+                       instance_id,
+                       [](const std::vector<StepProgress>&) {},
+                       [](std::string_view, std::string_view) {}},
+                      std::move(steps)};
+        return run_coroutine(io, engine.look());
+    }
     Result<std::vector<StepProgress>> converge() {
         auto ledger = Ledger::open(root()).value();
         std::vector<Step> steps;
@@ -134,7 +150,8 @@ public:
                        [this](const std::vector<StepProgress>& progress) { live_ = &progress; },
                        [this](std::string_view id, std::string_view line) {
                            lines[std::string{id}].emplace_back(line);
-                       }},
+                       },
+                       asked_for},
                       std::move(steps)};
         const Keeper keeper{*this};
         return run_coroutine(io, engine.converge());
@@ -176,6 +193,7 @@ public:
     FakeClock clock;
     FakeCommands commands;
     std::string instance_id = "42";
+    std::function<bool(std::string_view)> asked_for;
     std::list<Script> scripts;
     std::vector<std::string> log;
     std::map<std::string, std::vector<std::string>> lines;
@@ -225,6 +243,20 @@ TEST_CASE("engine: a state that holds is not made again, and the second run writ
     CHECK(machine.end_of("b").state == StepState::satisfied);
     CHECK(only(machine.log, "apply").size() == 1);
     CHECK(machine.ledger_on_disk() == before);
+}
+
+TEST_CASE("engine: a step is told that a person asked for it", "[unit][graph]") {
+    Machine machine;
+    std::map<std::string, bool> told;
+    for (const std::string id : {"a", "b"})
+        machine.step(id).in_check = [&told, id](StepContext& context) {
+            told[id] = context.asked_for();
+        };
+    REQUIRE(machine.converge().has_value());
+    CHECK(told == std::map<std::string, bool>{{"a", false}, {"b", false}});
+    machine.asked_for = [](std::string_view id) { return id == "b"; };
+    REQUIRE(machine.converge().has_value());
+    CHECK(told == std::map<std::string, bool>{{"a", false}, {"b", true}});
 }
 
 TEST_CASE("engine: steps that do not need each other run at the same time", "[unit][graph]") {
@@ -724,5 +756,70 @@ TEST_CASE("engine: whatever the graph and however its steps go, converging ends 
         const std::string broken = converge_randomly(chance);
         INFO("graph " << graph << ": " << broken);
         REQUIRE(broken.empty());
+    }
+}
+
+TEST_CASE("engine: looking finds what is due and why, and changes nothing", "[unit][graph]") {
+    Machine machine;
+    machine.step("a");
+    machine.step("b", {"a"}).due("not installed: git");
+    machine.step("c", {"b"}).checks = {transient("there is no user jupyter")};
+    machine.step("d", {"c"}).checks = {StepCheck::yes("as it was")};
+    machine.step("e").checks = {permanent("dpkg is broken")};
+    std::filesystem::create_directories(machine.root() / "/var/lib/agent/ledger");
+    const auto before = machine.ledger_on_disk();
+
+    const auto found = machine.look().value();
+    REQUIRE(found.size() == 5);
+    const auto is = [&](std::size_t index, Outlook::Will will, const std::string& after) {
+        CHECK(found[index].will == will);
+        CHECK(found[index].after == after);
+    };
+    is(0, Outlook::Will::nothing, "");
+    is(1, Outlook::Will::run, "");
+    CHECK(found[1].why == "not installed: git");
+    is(2, Outlook::Will::wait, "b");
+    CHECK(found[2].why == "there is no user jupyter");
+    is(3, Outlook::Will::nothing, "");
+    is(4, Outlook::Will::fail, "");
+    CHECK(found[4].why == "dpkg is broken");
+
+    CHECK(only(machine.log, "apply").empty());
+    CHECK(machine.log ==
+          std::vector<std::string>{"check a", "check e", "check b", "check c", "check d"});
+    CHECK(machine.ledger_on_disk() == before);
+    CHECK(machine.commands.ran.empty());
+}
+
+TEST_CASE("engine: looking knows the past as converging does", "[unit][graph]") {
+    Machine machine;
+    machine.step("a").traits.scope = Scope::instance;
+    auto& b = machine.step("b");
+    std::optional<std::string> last;
+    b.in_check = [&last](StepContext& context) { last = context.last_fingerprint(); };
+    REQUIRE(machine.converge().has_value());
+    machine.instance_id = "43";
+    const auto before = machine.ledger_on_disk();
+    const auto found = machine.look().value();
+    CHECK(found[0].will == Outlook::Will::run);
+    CHECK(found[0].why == "this disk was provisioned on another instance");
+    CHECK(last == "inputs");
+    CHECK(machine.ledger_on_disk() == before);
+}
+
+TEST_CASE("engine: a bug in a check is told by looking, a stop unwinds it", "[unit][graph]") {
+    Machine machine;
+    SECTION("a bug") {
+        machine.step("a").in_check = [](StepContext&) { throw std::logic_error{"off by one"}; };
+        machine.step("b", {"a"});
+        const auto found = machine.look().value();
+        CHECK(found[0].will == Outlook::Will::fail);
+        CHECK_THAT(found[0].why, ContainsSubstring("off by one"));
+        CHECK(found[1].will == Outlook::Will::nothing);
+    }
+    SECTION("a stop") {
+        machine.step("a").check_takes = 10s;
+        machine.stop.request_stop();
+        CHECK_THROWS_AS(machine.look(), Stopped);
     }
 }

@@ -30,6 +30,7 @@ public:
     Disk() { fs::create_directories(directory()); }
     [[nodiscard]] fs::path directory() const { return root_.root() / "/var/lib/agent/ledger"; }
     [[nodiscard]] Ledger open() const { return Ledger::open(root_.root()).value(); }
+    [[nodiscard]] Ledger look() const { return Ledger::look(root_.root()).value(); }
     void put(const std::string& name, const std::string& content) const {
         std::ofstream file{directory() / name, std::ios::binary};
         file << content;
@@ -241,4 +242,28 @@ TEST_CASE("ledger: where its directory cannot be, it does not open", "[unit][gra
     const auto ledger = Ledger::open(root.root());
     REQUIRE(ledger.has_error());
     CHECK_THAT(ledger.error().message, ContainsSubstring("opening the ledger"));
+}
+
+TEST_CASE("ledger: looking leaves a corrupt file where it is and tells it", "[unit][graph]") {
+    const Disk disk;
+    {
+        Ledger ledger = disk.open();
+        REQUIRE(ledger.record("good", some_entry()).has_value());
+    }
+    disk.put("bad.json", "{\"version\":");
+    disk.put(".bad.json.123", "cut short");
+    const auto before = disk.names();
+    const auto ledger = disk.look();
+    REQUIRE(ledger.find("good"));
+    CHECK(*ledger.find("good") == some_entry());
+    CHECK_FALSE(ledger.find("bad"));
+    REQUIRE(ledger.notes().size() == 1);
+    CHECK_THAT(ledger.notes().front(), ContainsSubstring("bad.json cannot be used"));
+    CHECK(disk.names() == before);
+}
+
+TEST_CASE("ledger: looking makes no directory", "[unit][graph]") {
+    const TempRoot fresh;
+    CHECK(Ledger::look(fresh.root()).value().notes().empty());
+    CHECK(fs::is_empty(fresh.path()));
 }
