@@ -226,7 +226,8 @@ asio::awaitable<void> Daemon::live() {
 // Returns with facts_, or without them when a configuration lies on the disk and the metadata
 // server has had its time.
 asio::awaitable<void> Daemon::learn_facts() {
-    const auto patience_ends = world_.clock.now() + metadata_patience;
+    // Whoever asked for a retry is not kept waiting for a server that is not there.
+    const auto patience_ends = world_.clock.now() + (asked_ ? 0s : metadata_patience);
     bool logged = false;
     for (unsigned attempt = 1;; ++attempt) {
         auto facts = co_await world_.metadata.read();
@@ -257,7 +258,7 @@ void Daemon::tell_of_waiting(const Error& error, bool waited, bool configured) {
     else if (problem.next.empty())
         problem.next = "it is asked again until it answers; on GCE: check that the VM reaches "
                        "169.254.169.254; elsewhere: write " +
-                       std::string{layout::config_file} + " and restart agent.service";
+                       std::string{layout::config_file};
     const bool known = status_.problem && status_.problem->message == problem.message;
     if (waited && (!known || status_.state == MachineState::starting)) {
         fail(std::move(problem));
