@@ -178,7 +178,7 @@ boost::asio::awaitable<Result<HttpResponse>> GceMetadata::get(HttpRequest reques
                                 status + ")",
                             "take away the proxy or portal in front of " + endpoint_.address +
                                 "; where there is no GCE, write the configuration to " +
-                                layout::config_file + " and restart agent.service");
+                                layout::config_file);
     if (response->status != 200)
         co_return permanent("the metadata server answered with status " + status + ": " +
                             printable(trim(response->body), 120));

@@ -134,7 +134,7 @@ struct Complaint {
 constexpr Complaint complaints[] = {
     {"Could not get lock",
      ErrorKind::transient,
-     "wait until that program has ended; `systemctl restart agent` tries again"},
+     "wait until that program has ended; `agent retry` tries again"},
     {"Unable to lock", ErrorKind::transient, ""},
     {"Temporary failure resolving", ErrorKind::transient, ""},
     {"Could not resolve", ErrorKind::transient, ""},
@@ -194,8 +194,12 @@ boost::asio::awaitable<Result<CommandOutcome>> update_lists(StepContext& context
 boost::asio::awaitable<Result<void>> install_packages(StepContext& context,
                                                       Clock& clock,
                                                       Network network,
-                                                      std::vector<std::string> packages) {
-    std::vector<std::string> arguments{"install", "--yes", "--no-install-recommends", "--"};
+                                                      std::vector<std::string> packages,
+                                                      Downgrades downgrades) {
+    std::vector<std::string> arguments{"install", "--yes", "--no-install-recommends"};
+    if (downgrades == Downgrades::allowed)
+        arguments.emplace_back("--allow-downgrades");
+    arguments.emplace_back("--");
     arguments.insert(arguments.end(), packages.begin(), packages.end());
     const Command install = apt_get(network, std::move(arguments));
     auto outcome = co_await context.run(install);
@@ -213,6 +217,8 @@ boost::asio::awaitable<Result<void>> install_packages(StepContext& context,
 
 boost::asio::awaitable<Result<std::vector<std::string>>>
 absent_packages(StepContext& context, std::vector<std::string> packages) {
+    if (packages.empty())
+        co_return packages;
     std::vector<std::string> names;
     for (const auto& package : packages)
         names.push_back(name_of_package(package));
@@ -281,8 +287,7 @@ Error apt_error(const CommandOutcome& outcome) {
             error.next = complaint.next;
         }
     if (error.kind == ErrorKind::transient && error.next.empty())
-        error.next = "check the network, DNS and [network] proxy; `systemctl restart agent` "
-                     "tries again";
+        error.next = "check the network, DNS and [network] proxy; `agent retry` tries again";
     return error;
 }
 

@@ -23,8 +23,13 @@ namespace agent {
 update_lists(StepContext& context, Clock& clock, Network network, std::vector<std::string> options);
 
 // `apt-get install`, in one call. What an interrupted dpkg left half done is finished first.
-[[nodiscard]] boost::asio::awaitable<Result<void>> install_packages(
-    StepContext& context, Clock& clock, Network network, std::vector<std::string> packages);
+enum class Downgrades { refused, allowed };
+[[nodiscard]] boost::asio::awaitable<Result<void>>
+install_packages(StepContext& context,
+                 Clock& clock,
+                 Network network,
+                 std::vector<std::string> packages,
+                 Downgrades downgrades = Downgrades::refused);
 
 // Those of `packages` ("name" or "name=version") that the machine lacks. A name without a version
 // is met by an installed package that provides it as well, as a dependency on it would be.

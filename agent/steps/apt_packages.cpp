@@ -4,8 +4,32 @@
 #include "agent/steps/apt.hpp"
 
 #include <algorithm>
+#include <utility>
 
 namespace agent {
+namespace {
+
+bool is_pinned(const std::string& package) {
+    return package.find('=') != std::string::npos;
+}
+
+std::string name_of(const std::string& package) {
+    return package.substr(0, package.find('='));
+}
+
+std::vector<std::string> names_of_pinned(const std::vector<std::string>& packages) {
+    std::vector<std::string> names;
+    for (const auto& package : packages)
+        if (is_pinned(package))
+            names.push_back(name_of(package));
+    return names;
+}
+
+bool contains(const std::vector<std::string>& all, const std::string& one) {
+    return std::find(all.begin(), all.end(), one) != all.end();
+}
+
+} // namespace
 
 AptPackages::AptPackages(StepPorts ports, std::vector<std::string> packages, Network network)
     : ports_{std::move(ports)}, packages_{std::move(packages)}, network_{std::move(network)} {
@@ -23,9 +47,24 @@ boost::asio::awaitable<Result<StepCheck>> AptPackages::check(StepContext& contex
     const auto absent = co_await absent_packages(context, packages_);
     if (!absent)
         co_return absent.error();
-    if (absent->empty())
-        co_return StepCheck::yes();
-    co_return StepCheck::due("not installed: " + join(*absent, " "));
+    auto missing = *absent;
+    std::vector<std::string> deviating;
+    const auto in_no_version = co_await absent_packages(context, names_of_pinned(missing));
+    if (!in_no_version)
+        co_return in_no_version.error();
+    std::erase_if(missing, [&](const std::string& package) {
+        const bool other_version =
+            is_pinned(package) && !contains(*in_no_version, name_of(package));
+        if (other_version)
+            deviating.push_back(package);
+        return other_version;
+    });
+    const auto to_change = pins_.due(context, fingerprint(), deviating);
+    downgrades_ = to_change.empty() ? Downgrades::refused : Downgrades::allowed;
+    missing.insert(missing.end(), to_change.begin(), to_change.end());
+    if (missing.empty())
+        co_return StepCheck::yes(pins_.report("apt_packages"));
+    co_return StepCheck::due("not installed: " + join(missing, " "));
 }
 
 boost::asio::awaitable<Result<void>> AptPackages::apply(StepContext& context) {
@@ -41,8 +80,10 @@ boost::asio::awaitable<Result<void>> AptPackages::apply(StepContext& context) {
         error.kind = ErrorKind::transient;
         co_return agent::context(std::move(error), "fetching the package lists");
     }
-    context.progress("installing " + std::to_string(packages_.size()) + " packages");
-    co_return co_await install_packages(context, ports_.clock, network_, packages_);
+    auto packages = pins_.to_install(packages_);
+    context.progress("installing " + std::to_string(packages.size()) + " packages");
+    co_return co_await install_packages(
+        context, ports_.clock, network_, std::move(packages), downgrades_);
 }
 
 } // namespace agent

@@ -1,9 +1,11 @@
 // Owns the state: Debian packages are installed. An unpinned package accepts any version; nothing
-// is ever removed or downgraded.
+// is ever removed, and nothing downgraded but to a pin that somebody asks for (Pins).
 #pragma once
 
 #include "agent/graph/step.hpp"
+#include "agent/steps/apt.hpp"
 #include "agent/steps/fetching.hpp"
+#include "agent/steps/pins.hpp"
 #include "agent/steps/step_ports.hpp"
 
 #include <string>
@@ -23,6 +25,8 @@ private:
     StepPorts ports_;
     std::vector<std::string> packages_;
     Network network_;
+    Pins pins_;
+    Downgrades downgrades_ = Downgrades::refused;
 };
 
 } // namespace agent

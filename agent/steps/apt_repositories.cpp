@@ -107,7 +107,7 @@ constexpr Complaint complaints[] = {
     {"Could not get lock",
      ErrorKind::transient,
      "another program is at the package lists",
-     "wait until it has ended; `systemctl restart agent` tries again"},
+     "wait until it has ended; `agent retry` tries again"},
     {"is not signed", ErrorKind::permanent, "it is not signed", other_key},
     {"signature verification", ErrorKind::permanent, "its signature is wrong", other_key},
     {"GPG error", ErrorKind::permanent, "its signature is wrong", other_key},

@@ -7,6 +7,7 @@
 #include "agent/steps/uv_tool.hpp"
 
 #include <algorithm>
+#include <utility>
 
 #include <unistd.h>
 
@@ -76,14 +77,23 @@ boost::asio::awaitable<Result<StepCheck>> PythonPackages::check(StepContext& con
     auto environment = co_await look_at_environment(context, *user, wish_.prefix);
     if (!environment)
         co_return environment.error();
-    const auto missing = unmet(wish_.requirements, *environment);
+    std::vector<std::string> missing;
+    std::vector<std::string> deviating;
+    for (auto& requirement : unmet(wish_.requirements, *environment)) {
+        const bool present = environment->packages.contains(required_name(requirement));
+        (present ? deviating : missing).push_back(std::move(requirement));
+    }
+    for (auto& requirement : pins_.due(context, fingerprint(), deviating))
+        missing.push_back(std::move(requirement));
     if (!missing.empty())
         co_return StepCheck::due("not installed: " + printable(join(missing, " "), 200));
     const bool ranges = std::any_of(wish_.requirements.begin(), wish_.requirements.end(), is_range);
     const auto last = context.last_fingerprint();
     if (ranges && last && *last != fingerprint())
         co_return StepCheck::due("the versions asked for changed");
-    co_return StepCheck::yes(std::to_string(environment->packages.size()) + " packages");
+    const std::string left_alone = pins_.report("python_packages");
+    co_return StepCheck::yes(std::to_string(environment->packages.size()) + " packages" +
+                             (left_alone.empty() ? "" : "; " + left_alone));
 }
 
 boost::asio::awaitable<Result<Command>> PythonPackages::uv_command(StepContext& context,
@@ -151,7 +161,7 @@ boost::asio::awaitable<Result<void>> PythonPackages::apply(StepContext& context)
     if (auto readable = certificates_are_readable(ports_.root, wish_.network); !readable)
         co_return readable;
     if (auto written = durable_write(requirements_file(),
-                                     join(wish_.requirements, "\n") + "\n",
+                                     join(pins_.to_install(wish_.requirements), "\n") + "\n",
                                      {.mode = 0644},
                                      Durability::ephemeral);
         !written)

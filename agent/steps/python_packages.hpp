@@ -1,10 +1,11 @@
 // Owns the state: the Python packages that the configuration asks for are in the environment. One
 // resolution for all, through uv; through pip, with a plain word why, where uv cannot be had. What
-// the user installed himself is never removed.
+// the user installed himself is never removed, nor changed unless he asks (Pins).
 #pragma once
 
 #include "agent/graph/step.hpp"
 #include "agent/steps/fetching.hpp"
+#include "agent/steps/pins.hpp"
 #include "agent/steps/step_ports.hpp"
 
 #include <filesystem>
@@ -34,6 +35,7 @@ private:
 
     StepPorts ports_;
     Wish wish_;
+    Pins pins_;
 };
 
 // An installer's failure as an Error: an unknown package or a conflict is permanent and in the

@@ -130,8 +130,7 @@ boost::asio::awaitable<Result<void>> ServiceUser::make_user(StepContext& context
     Error error = agent::context(made.error(), "making the user " + name_);
     error.next = code == bad_argument           ? another_user
                  : code == cannot_update_passwd ? "see what holds /etc/.pwd.lock with `sudo fuser "
-                                                  "-v /etc/.pwd.lock`; `systemctl restart agent` "
-                                                  "tries again"
+                                                  "-v /etc/.pwd.lock`; `agent retry` tries again"
                                                 : "see what `sudo useradd " + name_ + "` says";
     co_return error;
 }
@@ -168,7 +167,7 @@ boost::asio::awaitable<Result<void>> ServiceUser::make_home(StepContext& context
     auto made = require_success(std::move(*outcome), ErrorKind::transient);
     if (!made) {
         Error error = agent::context(made.error(), "making " + home + ", the home of " + name_);
-        error.next = "make it by logging in once as " + name_ + ", then `systemctl restart agent`";
+        error.next = "make it by logging in once as " + name_ + ", then `agent retry`";
         co_return error;
     }
     co_return Result<void>{};

@@ -85,6 +85,33 @@ TEST_CASE("apt_packages: lists that cannot be fetched are tried again, and nothi
     CHECK(world.commands.ran.size() == 1);
 }
 
+TEST_CASE("apt_packages: another version than pinned is left alone until somebody asks",
+          "[unit][steps]") {
+    StepWorld world;
+    AptPackages step{world.ports(), {"git=1:9", "wget"}};
+    world.context.last = step.fingerprint();
+    world.commands.when({"dpkg-query"}).exits(0, "git\tii \t1:2.39.2-1.1\nwget\tii \t1\n");
+    world.commands.when({"apt-get"}).exits(0);
+    SECTION("nobody asks") {
+        const auto checked = world.check(step).value();
+        CHECK(checked.satisfied);
+        CHECK(checked.reason == "in another version than pinned: git=1:9; `agent retry "
+                                "apt_packages` changes that");
+        REQUIRE(world.apply(step).has_value());
+        const auto& argv = world.commands.ran.back().argv;
+        CHECK(Words(argv.end() - 2, argv.end()) == Words{"--", "wget"});
+    }
+    SECTION("a person asks: also an older version is installed") {
+        world.context.asked = true;
+        CHECK(world.check(step).value().reason == "not installed: git=1:9");
+        REQUIRE(world.apply(step).has_value());
+        const auto& argv = world.commands.ran.back().argv;
+        CHECK(Words(argv.end() - 4, argv.end()) ==
+              Words{"--allow-downgrades", "--", "git=1:9", "wget"});
+        CHECK_FALSE(world.check(step).value().satisfied); // dpkg still says the other one
+    }
+}
+
 TEST_CASE("apt_packages: the order in the configuration is no other input", "[unit][steps]") {
     StepWorld world;
     const auto fingerprint = [&](Words packages) {

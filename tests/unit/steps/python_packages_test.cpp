@@ -73,6 +73,31 @@ TEST_CASE("python_packages: what is missing or pinned otherwise is due", "[unit]
     CHECK(checked.reason == "3 packages");
 }
 
+TEST_CASE("python_packages: what the user changed is left to him until he asks", "[unit][steps]") {
+    const std::string changed = R"("pandas":"2.1.0","numpy":"1.26.3")";
+    Packages packages;
+    packages.world.context.last = packages.step.fingerprint();
+    packages.have_uv();
+    SECTION("nobody asks: another package that is missing is installed without touching it") {
+        packages.installed(changed);
+        const auto checked = packages.world.check(packages.step).value();
+        CHECK(checked.satisfied);
+        CHECK_THAT(checked.reason, ContainsSubstring("numpy==1.26.4"));
+        CHECK_THAT(checked.reason, ContainsSubstring("`agent retry python_packages`"));
+        REQUIRE(packages.world.apply(packages.step).has_value());
+        CHECK(packages.world.content(requirements) == "pandas>=2\n");
+    }
+    SECTION("he asks: it is installed, and wanting until it is") {
+        packages.world.context.asked = true;
+        packages.installed(changed);
+        CHECK(packages.world.check(packages.step).value().reason == "not installed: numpy==1.26.4");
+        REQUIRE(packages.world.apply(packages.step).has_value());
+        CHECK(packages.world.content(requirements) == "pandas>=2\nnumpy==1.26.4\n");
+        packages.world.context.asked = false;
+        CHECK_FALSE(packages.world.check(packages.step).value().satisfied);
+    }
+}
+
 TEST_CASE("python_packages: a range that changed is resolved anew, an unchanged one is not",
           "[unit][steps]") {
     Packages packages{{"pandas>=2", "numpy"}};
