@@ -47,7 +47,10 @@ Invocation parse(int argc, const char* const* argv) {
     auto* status_app = app.add_subcommand(
         "status",
         "where this VM stands; exit 0 ready, 1 failed or stale, 2 degraded, 3 in progress");
-    status_app->add_flag("--json", status.json, "the whole status as one JSON object");
+    auto* json = status_app->add_flag("--json", status.json, "the whole status as one JSON object");
+    status_app
+        ->add_flag("--watch", status.watch, "go on showing it; with --wait until it has settled")
+        ->excludes(json);
     auto* wait = status_app->add_option(
         "--wait", timeout, "wait until it has settled, at most TIMEOUT (90s, 10m, 2h)");
     wait->expected(0, 1)->type_name("[=TIMEOUT]");
@@ -84,6 +87,11 @@ Invocation parse(int argc, const char* const* argv) {
         "config", "the merged config with the origin of each value, secrets masked");
     config_app->add_flag("--json", config.json, "the same as one JSON object");
     config_app->callback([&] { invocation = config; });
+    app.add_subcommand("url", "where Jupyter is; exit 1 while it is not open")->callback([&] {
+        invocation = Url{};
+    });
+    app.add_subcommand("cert", "the certificate's SHA-256 fingerprint, names and time")
+        ->callback([&] { invocation = Cert{}; });
 
     app.add_subcommand("password", "reads a password, prints its hash for the config")
         ->callback([&] { invocation = Password{}; });

@@ -16,6 +16,7 @@ struct Run {};
 struct Status {
     bool json = false;
     bool wait = false;
+    bool watch = false;
     std::optional<std::chrono::milliseconds> timeout; // of wait
 };
 struct Plan {
@@ -32,6 +33,8 @@ struct Check {
 struct Config {
     bool json = false;
 };
+struct Url {};
+struct Cert {};
 struct Password {};
 struct Retry {
     std::string step; // empty: whatever failed
@@ -62,6 +65,8 @@ using Invocation = std::variant<Run,
                                 Status,
                                 Plan,
                                 Log,
+                                Url,
+                                Cert,
                                 Check,
                                 Config,
                                 Password,

@@ -5,6 +5,7 @@
 #include "agent/base/stop.hpp"
 #include "agent/base/text.hpp"
 #include "agent/ports/layout.hpp"
+#include "agent/report/machine_file.hpp"
 #include "agent/settings_sources.hpp"
 #include "agent/steps/catalog.hpp"
 #include "agent/steps/ready.hpp"
@@ -158,6 +159,7 @@ ControlAnswer answer_to_retry(const Status& status,
 Daemon::Daemon(World world)
     : world_{std::move(world)}, accounts_{world_.accounts},
       ports_{world_.root, accounts_, world_.services, world_.clock}, status_file_{world_.root},
+      console_{world_.root},
       step_log_{world_.root, world_.clock},
       guest_attributes_{world_.metadata, world_.clock, world_.root},
       control_desk_{{world_.root,
@@ -295,6 +297,7 @@ asio::awaitable<void> Daemon::accept_settings(std::optional<Asked> asked) {
     }
     settings_ = std::move(read.settings);
     status_.config_sha256 = settings_->sha256;
+    publish_machine();
     if (!asked && basis() == converged_basis_)
         settle(converged_);
     else
@@ -377,7 +380,7 @@ void Daemon::take_progress(const std::vector<StepProgress>& progress) {
         status_.steps.push_back(to_status(step));
         if (step.id == "tls_certificate" && has_ended_well(step) &&
             status_.certificate_sha256.empty())
-            status_.certificate_sha256 = current_certificate_sha256(world_.root);
+            publish_certificate();
         if (step.id == "ready" && has_ended_well(step))
             status_.url = jupyter_url(*settings_, facts_ ? &*facts_ : nullptr);
     }
@@ -385,7 +388,7 @@ void Daemon::take_progress(const std::vector<StepProgress>& progress) {
 }
 
 void Daemon::settle(const std::vector<StepProgress>& progress) {
-    status_.certificate_sha256 = current_certificate_sha256(world_.root);
+    publish_certificate();
     status_.problem = first_problem(progress);
     enter(overall_state(progress));
 }
@@ -415,9 +418,36 @@ void Daemon::publish() {
     status_.summary = agent::summarise(status_);
     if (auto written = status_file_.write(status_); !written)
         log::warning(written.error().message);
+    console_.tell(status_);
     world_.notifier.status(status_.summary);
     if (!settings_ || settings_->report.guest_attributes)
         guest_attributes_.offer(status_);
+}
+
+void Daemon::publish_machine() {
+    MachineCard card;
+    if (facts_) {
+        card.name = facts_->name;
+        card.project = facts_->project_id;
+        card.zone = facts_->zone;
+        card.network = facts_->network;
+        card.tags = facts_->tags;
+        card.has_external_address = !facts_->external_addresses.empty();
+    }
+    card.port = settings_->jupyter.port;
+    card.reach = jupyter_reach(*settings_);
+    card.landing = settings_->jupyter.interface == JupyterInterface::lab ? "lab" : "tree";
+    if (auto written = write_machine_card(world_.root, card); !written)
+        log::warning(written.error().message);
+}
+
+void Daemon::publish_certificate() {
+    status_.certificate_sha256 = current_certificate_sha256(world_.root);
+    const std::string pem = current_public_certificate(world_.root);
+    if (pem.empty())
+        return;
+    if (auto written = agent::publish_certificate(world_.root, pem); !written)
+        log::warning(written.error().message);
 }
 
 // Until the configuration changes: looks after Jupyter, from outside, through the front.

@@ -13,6 +13,7 @@
 #include "agent/ports/notify.hpp"
 #include "agent/ports/privileges.hpp"
 #include "agent/ports/services.hpp"
+#include "agent/report/console.hpp"
 #include "agent/report/guest_attribute_writer.hpp"
 #include "agent/report/status.hpp"
 #include "agent/report/status_file.hpp"
@@ -83,11 +84,14 @@ private:
     void fail(Problem problem);
     void enter(MachineState state);
     void publish();
+    void publish_machine();
+    void publish_certificate();
 
     World world_;
     AccountMemory accounts_; // of the run in hand
     StepPorts ports_;
     StatusFile status_file_;
+    Console console_;
     StepLog step_log_;
     GuestAttributeWriter guest_attributes_;
     ControlDesk control_desk_;

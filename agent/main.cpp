@@ -3,11 +3,14 @@
 #include "agent/base/error.hpp"
 #include "agent/base/files.hpp"
 #include "agent/command_line.hpp"
+#include "agent/commands/cert.hpp"
 #include "agent/commands/check.hpp"
 #include "agent/commands/control.hpp"
 #include "agent/commands/log.hpp"
 #include "agent/commands/password.hpp"
 #include "agent/commands/status.hpp"
+#include "agent/commands/url.hpp"
+#include "agent/commands/watch.hpp"
 #include "agent/config_main.hpp"
 #include "agent/front_main.hpp"
 #include "agent/host/control_socket.hpp"
@@ -61,6 +64,14 @@ int ask_daemon(const ControlRequest& request) {
 struct Execute {
     int operator()(const command_line::Run&) const { return exit_status(run_main()); }
     int operator()(const command_line::Status& options) const {
+        const bool shows_waiting = options.wait && !options.json && ::isatty(STDOUT_FILENO) == 1;
+        if (options.watch || shows_waiting) {
+            using Until = WatchOptions::Until;
+            return watch_command(
+                {options.wait ? Until::settled : Until::interrupted, options.timeout},
+                Root{},
+                STDOUT_FILENO);
+        }
         return status_command({options.json, options.wait, options.timeout}, Root{}, std::cout);
     }
     int operator()(const command_line::Plan& options) const {
@@ -72,6 +83,14 @@ struct Execute {
     int operator()(const command_line::Log& options) const {
         return log_command(
             {options.step, options.follow}, Root{}, pause_between_looks, std::cout, std::cerr);
+    }
+    int operator()(const command_line::Url&) const {
+        const bool terminal = ::isatty(STDOUT_FILENO) == 1;
+        return url_command(
+            Root{}, terminal ? Output::terminal : Output::elsewhere, std::cout, std::cerr);
+    }
+    int operator()(const command_line::Cert&) const {
+        return cert_command(Root{}, std::cout, std::cerr);
     }
     int operator()(const command_line::Check& options) const {
         return check_command(

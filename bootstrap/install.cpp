@@ -145,11 +145,11 @@ std::vector<PayloadFile> payload() {
 #undef AGENT_PIECE
 }
 
-boost::asio::awaitable<Result<void>>
+boost::asio::awaitable<Result<Installed>>
 install(CommandRunner& commands, Root root, std::function<void(std::string_view)> tell) {
     auto fit = co_await require_fit_machine(commands);
     if (!fit)
-        co_return fit;
+        co_return fit.error();
     const auto placed = place_files(root, tell);
     if (!placed)
         co_return placed.error();
@@ -157,27 +157,25 @@ install(CommandRunner& commands, Root root, std::function<void(std::string_view)
         std::vector<std::string> sysusers{"/usr/bin/systemd-sysusers", sysusers_file};
         auto made = co_await run_successfully(commands, std::move(sysusers));
         if (!made)
-            co_return made;
+            co_return made.error();
     }
     if (placed->units) {
         std::vector<std::string> reload{"/usr/bin/systemctl", "daemon-reload"};
         auto reloaded = co_await run_successfully(commands, std::move(reload));
         if (!reloaded)
-            co_return reloaded;
+            co_return reloaded.error();
     }
     for (const char* unit : enabled_units) {
         auto enabled = co_await enable(commands, unit);
         if (!enabled)
-            co_return enabled;
+            co_return enabled.error();
     }
     const char* verb = placed->agent || placed->units ? "restart" : "start";
     std::vector<std::string> start{"/usr/bin/systemctl", verb, "--no-block", "agent.service"};
     auto started = co_await run_successfully(commands, std::move(start));
     if (!started)
-        co_return started;
-    tell(placed->anything ? "installed and started agent.service"
-                          : "everything was installed already; agent.service is started");
-    co_return Result<void>{};
+        co_return started.error();
+    co_return placed->anything ? Installed::now : Installed::before;
 }
 
 } // namespace agent

@@ -13,8 +13,10 @@
 
 namespace agent {
 
+enum class Installed { now, before };
+
 // Tells each thing done in one line. Misconfigured when this machine is not fit for it.
-[[nodiscard]] boost::asio::awaitable<Result<void>>
+[[nodiscard]] boost::asio::awaitable<Result<Installed>>
 install(CommandRunner& commands, Root root, std::function<void(std::string_view)> tell);
 
 } // namespace agent

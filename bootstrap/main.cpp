@@ -38,6 +38,8 @@ void tell(std::string_view line) {
     std::cout << "agent: " << line << std::endl;
 }
 
+void keep_silent(std::string_view /*line*/) {}
+
 int explain(const Error& error) {
     std::cerr << "bootstrap: " << error.message << "\n";
     if (!error.next.empty())
@@ -50,9 +52,16 @@ boost::asio::awaitable<int> life(CommandRunner& commands, Clock& clock, Wait wai
     auto installed = co_await install(commands, root, tell);
     if (!installed)
         co_return explain(installed.error());
+    // On the serial console the daemon itself tells how it goes.
+    const bool on_console = output_goes_to_console(root);
+    if (*installed == Installed::now)
+        tell("installed and started agent.service");
+    else if (!on_console)
+        tell("everything was installed already; agent.service is started");
     if (wait == Wait::no)
         co_return 0;
-    co_return co_await relay_until_settled(root, clock, longest_setup, tell);
+    co_return co_await relay_until_settled(
+        root, clock, longest_setup, on_console ? keep_silent : tell);
 }
 
 } // namespace

@@ -1,35 +1,28 @@
 #include "bootstrap/relay.hpp"
 
-#include "agent/base/text.hpp"
 #include "agent/report/status_file.hpp"
+#include "agent/report/step_news.hpp"
 
-#include <cmath>
+#include <algorithm>
+#include <array>
 
 namespace agent {
 namespace {
 
 using namespace std::chrono_literals;
 
-constexpr std::size_t line_limit = 300;
+constexpr std::array<std::string_view, 2> units_on_console{"/google-startup-scripts.service",
+                                                           "/cloud-final.service"};
 
 } // namespace
 
-std::vector<std::string> StepRelay::lines(const Status& status) {
-    std::vector<std::string> lines;
-    for (const auto& step : status.steps) {
-        if (step.state == "pending" || told_[step.id] == step.state)
-            continue;
-        told_[step.id] = step.state;
-        std::string line = step.id + ": " + step.state;
-        if (step.state == "applied")
-            line += " (" + std::to_string(std::lround(step.seconds)) + " s)";
-        if (!step.error.empty())
-            line += ": " + step.error;
-        else if (!step.reason.empty() && step.state != "satisfied")
-            line += ": " + step.reason;
-        lines.push_back(printable(line, line_limit));
-    }
-    return lines;
+bool output_goes_to_console(const Root& root) {
+    const auto groups = read_file(root / "/proc/self/cgroup", 64 * 1024);
+    if (!groups || !*groups)
+        return false;
+    return std::any_of(units_on_console.begin(), units_on_console.end(), [&](auto unit) {
+        return (*groups)->find(unit) != std::string::npos;
+    });
 }
 
 boost::asio::awaitable<int> relay_until_settled(Root root,
@@ -38,11 +31,11 @@ boost::asio::awaitable<int> relay_until_settled(Root root,
                                                 std::function<void(std::string_view)> tell) {
     const auto boot_id = current_boot_id(root);
     const auto until = clock.now() + longest;
-    StepRelay relay;
+    StepNews news{StepNews::Telling::every_change};
     while (clock.now() < until) {
         const auto reading = read_status(root, boot_id);
         if (reading.status && !reading.stale) {
-            for (const auto& line : relay.lines(*reading.status))
+            for (const auto& line : news.lines(*reading.status))
                 tell(line);
             const int exit = exit_status(reading);
             if (exit != 3) {

@@ -1,29 +1,21 @@
-// Owns what the installer says while the machine is being set up: one bounded line a step, for the
-// startup script's log and the serial console.
+// Owns what the installer says while the machine is being set up: a bounded line for each change of
+// a step, for whoever has started it.
 #pragma once
 
 #include "agent/base/files.hpp"
 #include "agent/ports/clock.hpp"
-#include "agent/report/status.hpp"
 
 #include <boost/asio/awaitable.hpp>
 
 #include <functional>
-#include <map>
-#include <string>
 #include <string_view>
-#include <vector>
 
 namespace agent {
 
-// The lines for what changed between the statuses it is shown; pure.
-class StepRelay {
-public:
-    [[nodiscard]] std::vector<std::string> lines(const Status& status);
-
-private:
-    std::map<std::string, std::string> told_;
-};
+// Whether what this process says goes to the serial console as well: it was started by Google's
+// runner of startup scripts or by cloud-init, whose units copy it there. The daemon speaks to the
+// console itself, and nothing is to stand there twice.
+[[nodiscard]] bool output_goes_to_console(const Root& root);
 
 // Tells until the machine has settled; the exit status that `agent status` would give: 0 ready,
 // 1 failed, 2 degraded, 3 when it has not settled within `longest`.

@@ -1,4 +1,4 @@
-// Owns UTF-8: reading one well-formed character at a time.
+// Owns UTF-8: reading one well-formed character at a time, and how wide a terminal shows it.
 #pragma once
 
 #include <cstddef>
@@ -47,6 +47,32 @@ struct Utf8Character {
     return point < 0x20 || (point >= 0x7F && point < 0xA0) || point == 0xFEFF || point == 0x2028 ||
            point == 0x2029 || (point >= 0x200B && point <= 0x200F) ||
            (point >= 0x202A && point <= 0x202E) || (point >= 0x2060 && point <= 0x2069);
+}
+
+// Columns on a terminal: 2 for East Asian wide characters and pictures, 0 for what is drawn upon
+// the character before.
+[[nodiscard]] constexpr std::size_t columns_of(char32_t point) {
+    struct Range {
+        char32_t first, last;
+    };
+    constexpr Range joined[] = {{0x300, 0x36F}, {0x200B, 0x200F}, {0xFE00, 0xFE0F}};
+    constexpr Range wide[] = {{0x1100, 0x115F},
+                              {0x2E80, 0x303E},
+                              {0x3041, 0xA4CF},
+                              {0xAC00, 0xD7A3},
+                              {0xF900, 0xFAFF},
+                              {0xFE30, 0xFE6F},
+                              {0xFF00, 0xFF60},
+                              {0xFFE0, 0xFFE6},
+                              {0x1F300, 0x1FAFF},
+                              {0x20000, 0x3FFFD}};
+    for (const auto& range : joined)
+        if (point >= range.first && point <= range.last)
+            return 0;
+    for (const auto& range : wide)
+        if (point >= range.first && point <= range.last)
+            return 2;
+    return 1;
 }
 
 } // namespace agent

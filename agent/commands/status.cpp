@@ -4,7 +4,9 @@
 #include "agent/base/text.hpp"
 #include "agent/base/timestamp.hpp"
 #include "agent/base/utf8.hpp"
+#include "agent/commands/reach.hpp"
 #include "agent/ports/documents.hpp"
+#include "agent/report/status_changes.hpp"
 #include "agent/supervise/control_desk.hpp"
 
 #include <algorithm>
@@ -22,13 +24,7 @@ namespace agent {
 namespace {
 
 constexpr std::size_t width = 80;
-constexpr int poll_interval_ms = 200;
 constexpr const char* look_at_unit = "see `systemctl status agent`";
-
-bool is_settled(MachineState state) {
-    return state == MachineState::ready || state == MachineState::degraded ||
-           state == MachineState::failed;
-}
 
 // Without control characters, whatever was written into the file.
 std::string clean(std::string_view text) {
@@ -38,16 +34,23 @@ std::string clean(std::string_view text) {
 std::size_t columns(std::string_view text) {
     std::size_t count = 0;
     while (!text.empty()) {
-        text.remove_prefix(std::max<std::size_t>(1, first_character(text).length));
-        ++count;
+        const auto character = first_character(text);
+        count += columns_of(character.point);
+        text.remove_prefix(std::max<std::size_t>(1, character.length));
     }
     return count;
 }
 
 std::string prefix_of(std::string_view text, std::size_t limit) {
     std::size_t bytes = 0;
-    for (std::size_t column = 0; column < limit && bytes < text.size(); ++column)
-        bytes += std::max<std::size_t>(1, first_character(text.substr(bytes)).length);
+    std::size_t column = 0;
+    while (bytes < text.size()) {
+        const auto character = first_character(text.substr(bytes));
+        column += columns_of(character.point);
+        if (column > limit)
+            break;
+        bytes += std::max<std::size_t>(1, character.length);
+    }
     return std::string{text.substr(0, bytes)};
 }
 
@@ -115,19 +118,6 @@ private:
     bool on_;
 };
 
-// "40 s", "12 min", "3 h 5 min", "2 d 4 h"
-std::string in_words(WallTime::duration passed) {
-    const long long all =
-        std::max<long long>(0, std::chrono::floor<std::chrono::seconds>(passed).count());
-    if (all < 60)
-        return std::to_string(all) + " s";
-    if (all < 3600)
-        return std::to_string(all / 60) + " min";
-    if (all < 86400)
-        return std::to_string(all / 3600) + " h " + std::to_string(all / 60 % 60) + " min";
-    return std::to_string(all / 86400) + " d " + std::to_string(all / 3600 % 24) + " h";
-}
-
 // At most six columns: "0.3s", "12.3s", "59m59s", "3h05m", "2d04h"
 std::string in_short(double seconds) {
     std::array<char, 32> text{};
@@ -150,7 +140,16 @@ std::string time_of(const StepStatus& step, WallTime now) {
     return step.seconds > 0 ? in_short(step.seconds) : "";
 }
 
-std::string table(const Status& status, WallTime now, const Paint& paint) {
+bool is_well(const StepStatus& step) {
+    return step.state == "satisfied" || step.state == "applied" || step.state == "skipped";
+}
+
+std::string lines_of_steps(std::size_t count) {
+    return std::to_string(count) + (count == 1 ? " step is" : " steps are") + " well";
+}
+
+// At most `rows` lines, as far as what is well can be left out for it: from the top.
+std::string table(const Status& status, WallTime now, const Paint& paint, std::size_t rows) {
     constexpr std::size_t longest_id = 28;
     constexpr std::size_t state_width = 9; // "satisfied"
     constexpr std::size_t time_width = 6;
@@ -159,8 +158,21 @@ std::string table(const Status& status, WallTime now, const Paint& paint) {
         id_width = std::max(id_width, std::min(longest_id, columns(clean(step.id))));
     const std::size_t reason_width = width - id_width - state_width - time_width - 6;
 
+    const auto well =
+        static_cast<std::size_t>(std::count_if(status.steps.begin(), status.steps.end(), is_well));
+    const std::size_t needed = status.steps.size() + 1;
+    // One line more tells how many were left out.
+    const std::size_t hidden = needed <= rows ? 0 : std::min(well, needed - rows + 1);
+
     std::string text = pad("STEP", id_width) + "  STATE        TIME  REASON\n";
+    if (hidden > 0)
+        text += "(" + lines_of_steps(hidden) + ")\n";
+    std::size_t left_out = 0;
     for (const auto& step : status.steps) {
+        if (left_out < hidden && is_well(step)) {
+            ++left_out;
+            continue;
+        }
         const std::string time = time_of(step, now);
         const std::string& reason = step.error.empty() ? step.reason : step.error;
         std::string line =
@@ -218,16 +230,41 @@ SettleWatch::Verdict wait_until_settled(const Root& root,
                                         std::optional<std::chrono::milliseconds> timeout,
                                         StatusReading& reading) {
     SettleWatch watch{std::chrono::steady_clock::now(), timeout};
+    StatusChanges changes{root};
     while (true) {
         reading = read_status(root, boot_id);
-        const auto verdict = watch.observe(reading, std::chrono::steady_clock::now());
+        const auto now = std::chrono::steady_clock::now();
+        const auto verdict = watch.observe(reading, now);
         if (verdict != SettleWatch::Verdict::wait)
             return verdict;
-        ::poll(nullptr, 0, poll_interval_ms);
+        pollfd change{changes.fd(), POLLIN, 0};
+        const auto longest = watch.time_left(now, changes.longest_wait());
+        ::poll(&change, 1, static_cast<int>(longest.count()));
+        changes.look();
     }
 }
 
 } // namespace
+
+std::string in_words(std::chrono::system_clock::duration passed) {
+    const long long all =
+        std::max<long long>(0, std::chrono::floor<std::chrono::seconds>(passed).count());
+    if (all < 60)
+        return std::to_string(all) + " s";
+    if (all < 3600)
+        return std::to_string(all / 60) + " min";
+    if (all < 86400)
+        return std::to_string(all / 3600) + " h " + std::to_string(all / 60 % 60) + " min";
+    return std::to_string(all / 86400) + " d " + std::to_string(all / 3600 % 24) + " h";
+}
+
+std::chrono::milliseconds SettleWatch::time_left(Monotonic now,
+                                                 std::chrono::milliseconds longest) const {
+    if (!timeout_)
+        return longest;
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(*timeout_ - (now - began_));
+    return std::clamp(left, std::chrono::milliseconds{0}, longest);
+}
 
 SettleWatch::Verdict SettleWatch::observe(const StatusReading& reading, Monotonic now) {
     if (!reading.stale && is_settled(reading.status->state))
@@ -257,15 +294,21 @@ Status trustworthy(const StatusReading& reading) {
     return status;
 }
 
-std::string render_status(const StatusReading& reading, WallTime now, Colours colours) {
-    const Paint paint{colours};
+std::string render_status(const StatusReading& reading, WallTime now, const StatusView& view) {
+    const Paint paint{view.colours};
     if (!reading.status)
         return wrap(clean(reading.why) + "; " + look_at_unit, 0);
     std::string text = head(reading, now, paint);
     if (reading.status->problem)
         text += "\n" + problem_text(*reading.status->problem);
-    if (!reading.status->steps.empty())
-        text += "\n" + table(*reading.status, now, paint);
+    if (!reading.status->steps.empty()) {
+        const auto taken = static_cast<std::size_t>(std::count(text.begin(), text.end(), '\n')) + 1;
+        const std::size_t left = view.rows - std::min(view.rows, taken);
+        text += "\n" + table(*reading.status, now, paint, left);
+    }
+    if (view.machine && !reading.stale && !reading.status->url.empty())
+        if (const std::string advice = reach_advice(*view.machine); !advice.empty())
+            text += "\n" + advice;
     return text;
 }
 
@@ -281,9 +324,11 @@ int status_command(const StatusOptions& options, const Root& root, std::ostream&
     if (options.json) {
         out << write_json(to_value(trustworthy(reading))) << '\n';
     } else {
-        const auto colours = is_coloured_terminal(out) ? Colours::on : Colours::off;
+        StatusView view;
+        view.colours = is_coloured_terminal(out) ? Colours::on : Colours::off;
+        view.machine = read_machine_card(root);
         const auto now = std::chrono::system_clock::now();
-        out << render_status(reading, now, colours) << hold_line(root, now);
+        out << render_status(reading, now, view) << hold_line(root, now);
         if (verdict == SettleWatch::Verdict::late)
             out << "\nnot settled within " << in_words(*options.timeout) << '\n';
     }

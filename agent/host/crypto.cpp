@@ -247,6 +247,10 @@ Result<CertificateFacts> read_certificate(std::string_view combined_pem) {
     ::OPENSSL_free(der);
     read_names(certificate.get(), facts);
 
+    std::tm from{};
+    if (::ASN1_TIME_to_tm(::X509_get0_notBefore(certificate.get()), &from) != 1)
+        return openssl_error("reading the beginning of the certificate's validity");
+    facts.not_before = std::chrono::system_clock::from_time_t(::timegm(&from));
     std::tm until{};
     if (::ASN1_TIME_to_tm(::X509_get0_notAfter(certificate.get()), &until) != 1)
         return openssl_error("reading the end of the certificate's validity");

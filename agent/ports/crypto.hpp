@@ -27,11 +27,12 @@ struct CertificateFacts {
     std::string sha256; // lower-case hex of the DER, what a browser shows as the fingerprint
     std::vector<std::string> names;     // SAN DNS
     std::vector<std::string> addresses; // SAN IP, textual
+    std::chrono::system_clock::time_point not_before;
     std::chrono::system_clock::time_point not_after;
-    bool key_matches = false;
+    bool key_matches = false; // also when there is no key
 };
 
-// Facts of a combined PEM (private key and certificate chain, leaf first).
+// Facts of a PEM (certificate chain, leaf first, and its private key if it is there).
 [[nodiscard]] Result<CertificateFacts> read_certificate(std::string_view combined_pem);
 
 // A self-signed EC P-256 server certificate with its key, as one PEM. notBefore is `now` less an

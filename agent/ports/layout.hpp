@@ -19,6 +19,8 @@ inline constexpr const char* guest_writes_file = "/run/agent/guest-writes";
 inline constexpr const char* lock_file = "/run/agent/lock";
 inline constexpr const char* control_socket = "/run/agent/control";
 inline constexpr const char* hold_file = "/run/agent/hold.json";
+inline constexpr const char* machine_file = "/run/agent/machine.json";
+inline constexpr const char* public_certificate = "/run/agent/certificate.pem"; // without its key
 
 inline constexpr const char* jupyter_runtime_directory = "/run/agent-jupyter";
 inline constexpr const char* jupyter_socket = "/run/agent-jupyter/jupyter.sock";
@@ -31,6 +33,7 @@ inline constexpr const char* front_socket_unit = "agent-front.socket";
 inline constexpr const char* front_unit = "agent-front.service";
 inline constexpr const char* jupyter_unit = "agent-jupyter.service";
 
+inline constexpr const char* console = "/dev/console";
 inline constexpr const char* installed_agent = "/usr/local/bin/agent";
 
 } // namespace agent::layout

@@ -152,6 +152,11 @@ std::string_view name_of(MachineState state) {
     return "unknown";
 }
 
+bool is_settled(MachineState state) {
+    return state == MachineState::ready || state == MachineState::degraded ||
+           state == MachineState::failed;
+}
+
 std::optional<MachineState> machine_state(std::string_view name) {
     for (const auto& known : state_names)
         if (known.name == name)

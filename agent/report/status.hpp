@@ -16,6 +16,8 @@ namespace agent {
 
 enum class MachineState { starting, provisioning, ready, degraded, failed, stopping };
 [[nodiscard]] std::string_view name_of(MachineState state);
+// Whether this is how setting up ended.
+[[nodiscard]] bool is_settled(MachineState state);
 [[nodiscard]] std::optional<MachineState> machine_state(std::string_view name);
 
 struct Problem {

@@ -88,9 +88,13 @@ DiskSpace::Wish space_for(const Settings& settings, const MachineFacts* facts) {
 
 } // namespace
 
+Reach jupyter_reach(const Settings& settings) {
+    return settings.jupyter.password_hash.empty() ? Reach::this_machine : Reach::everywhere;
+}
+
 std::string jupyter_url(const Settings& settings, const MachineFacts* facts) {
     std::string address = "127.0.0.1";
-    if (!settings.jupyter.password_hash.empty() && facts) {
+    if (jupyter_reach(settings) == Reach::everywhere && facts) {
         if (!facts->external_addresses.empty())
             address = facts->external_addresses.front();
         else if (!facts->internal_addresses.empty())
@@ -108,8 +112,6 @@ make_steps(const Settings& settings, const MachineFacts* facts, const StepPorts&
     const std::string& user = settings.machine.user;
     const auto& prefix = settings.python.prefix;
     const std::uint16_t port = settings.jupyter.port;
-    const Reach reach =
-        settings.jupyter.password_hash.empty() ? Reach::this_machine : Reach::everywhere;
     const std::string common_name = facts && !facts->name.empty() ? facts->name : "jupyter";
 
     const Network network = network_of(settings);
@@ -147,7 +149,7 @@ make_steps(const Settings& settings, const MachineFacts* facts, const StepPorts&
             JupyterConfig::Wish{
                 user, settings.jupyter.directory, Secret{settings.jupyter.password_hash}}));
     add({"front", {"tls_certificate", "jupyter_config"}, Scope::boot, required, 5min, 12},
-        std::make_unique<Front>(ports, user, port, reach));
+        std::make_unique<Front>(ports, user, port, jupyter_reach(settings)));
     add({"jupyter_unit", {"python_packages", "jupyter_config"}, Scope::boot, required, 10min, 2},
         std::make_unique<JupyterUnit>(
             ports, user, jupyter_program(settings), fetching_environment(network)));

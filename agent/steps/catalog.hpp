@@ -3,6 +3,7 @@
 
 #include "agent/graph/step.hpp"
 #include "agent/ports/metadata.hpp"
+#include "agent/ports/reach.hpp"
 #include "agent/settings.hpp"
 #include "agent/steps/step_ports.hpp"
 
@@ -16,8 +17,11 @@ namespace agent {
 [[nodiscard]] std::vector<Step>
 make_steps(const Settings& settings, const MachineFacts* facts, const StepPorts& ports);
 
+// Off the VM only with a password.
+[[nodiscard]] Reach jupyter_reach(const Settings& settings);
+
 // The address that a person types: the external one if there is one, else the internal one; the VM
-// itself when there is no password.
+// itself when the port does not reach farther.
 [[nodiscard]] std::string jupyter_url(const Settings& settings, const MachineFacts* facts);
 
 } // namespace agent

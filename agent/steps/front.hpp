@@ -3,6 +3,7 @@
 #pragma once
 
 #include "agent/graph/step.hpp"
+#include "agent/ports/reach.hpp"
 #include "agent/steps/step_ports.hpp"
 
 #include <cstdint>
@@ -10,8 +11,6 @@
 #include <string_view>
 
 namespace agent {
-
-enum class Reach { everywhere, this_machine };
 
 class Front : public Guarantee {
 public:

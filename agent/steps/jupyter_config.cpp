@@ -64,6 +64,21 @@ std::optional<Secret> current_token(const Root& root) {
     return whole ? std::optional{Secret{token}} : std::nullopt;
 }
 
+std::optional<Secret> configured_token(const Root& root) {
+    const auto content = read_file(root / layout::jupyter_config);
+    if (!content || !*content)
+        return std::nullopt;
+    const auto config = parse_json(**content);
+    if (!config)
+        return std::nullopt;
+    for (const char* section : {"IdentityProvider", "ServerApp", "NotebookApp"}) {
+        const Value* found = config->find(section);
+        if (const std::string token = found ? found->string_or("token", "") : ""; !token.empty())
+            return Secret{token};
+    }
+    return std::nullopt;
+}
+
 std::string JupyterConfig::fingerprint() const {
     return sha256_hex(wish_.user + "\n" + wish_.directory.string() + "\n" +
                       wish_.password_hash.reveal());

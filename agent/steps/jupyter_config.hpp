@@ -40,4 +40,8 @@ private:
 // The token of this instance, as jupyter_config made it; nullopt when there is none (yet).
 [[nodiscard]] std::optional<Secret> current_token(const Root& root);
 
+// The token as Jupyter's configuration carries it: for whoever may read that, root and the
+// machine's user; nullopt for anybody else.
+[[nodiscard]] std::optional<Secret> configured_token(const Root& root);
+
 } // namespace agent

@@ -75,6 +75,24 @@ boost::asio::awaitable<Result<void>> TlsCertificate::apply(StepContext&) {
     co_return durable_write(ports_.root / layout::certificate, pem->reveal(), {.mode = 0600});
 }
 
+std::string current_public_certificate(const Root& root) {
+    constexpr std::string_view begin = "-----BEGIN CERTIFICATE-----";
+    constexpr std::string_view end = "-----END CERTIFICATE-----";
+    const auto pem = read_pem(root);
+    if (!pem || !*pem)
+        return {};
+    std::string certificates;
+    const std::string& text = **pem;
+    for (auto at = text.find(begin); at != std::string::npos; at = text.find(begin, at)) {
+        const auto until = text.find(end, at);
+        if (until == std::string::npos)
+            break;
+        certificates += text.substr(at, until + end.size() - at) + "\n";
+        at = until;
+    }
+    return certificates;
+}
+
 std::string current_certificate_sha256(const Root& root) {
     const auto pem = read_pem(root);
     if (!pem || !*pem)

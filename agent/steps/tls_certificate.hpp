@@ -27,4 +27,7 @@ private:
 // The lower-case hex SHA-256 of the certificate that is in place; empty when there is none.
 [[nodiscard]] std::string current_certificate_sha256(const Root& root);
 
+// The certificate with its chain as PEM, without the key; empty when there is none.
+[[nodiscard]] std::string current_public_certificate(const Root& root);
+
 } // namespace agent

@@ -191,6 +191,22 @@ def _said(command: list[str]) -> str:
     ).stdout
 
 
+def debian_files(package: str) -> pathlib.Path:
+    """The files of a Debian package, unpacked, from the machine's own archive; none of it is run."""
+    known = _said(["apt-cache", "show", "--no-all-versions", package])
+    versions = [line.split()[1] for line in known.splitlines() if line.startswith("Version:")]
+    if not versions:
+        raise Missing(f"the machine's package lists do not have {package}: run apt-get update")
+
+    def make(directory: pathlib.Path) -> None:
+        apt = ["apt-get", "-q", "-o", "APT::Sandbox::User=root", "download", package]
+        _run(apt, f"apt-get could not download {package}", directory=directory)
+        archive = next(directory.glob("*.deb"))
+        _run(["dpkg-deb", "--extract", str(archive), str(directory)], f"{archive} could not be unpacked")
+
+    return cache.entry(f"deb-{package}-{versions[0].replace(':', '-')}", make)
+
+
 def _debian_source(package: str, suite: str, work: pathlib.Path) -> pathlib.Path:
     """Fetches and unpacks a source package with an apt configuration of its own."""
     lists = work / "lists"

@@ -39,6 +39,9 @@ TEST_CASE("command line: wrong usage is exit 64 and points at the help", "[unit]
                                 Words{"--nonsense"},
                                 Words{"run", "now"},
                                 Words{"status", "--jsno"},
+                                Words{"status", "--watch", "--json"},
+                                Words{"url", "--token"},
+                                Words{"cert", "file"},
                                 Words{"status", "--wait=soon"},
                                 Words{"status", "--wait=10"},
                                 Words{"status", "--wait=-5s"},
@@ -79,6 +82,8 @@ TEST_CASE("command line: help and the version are answers, not failures", "[unit
                                       "status",
                                       "plan",
                                       "log",
+                                      "url",
+                                      "cert",
                                       "check",
                                       "password",
                                       "retry",
@@ -116,6 +121,23 @@ TEST_CASE("command line: status waits for ever, for a while, or not at all", "[u
     CHECK(status.timeout == row.timeout);
 }
 
+TEST_CASE("command line: status is watched, for ever or until it has settled", "[unit][commands]") {
+    const auto watched = parsed_as<command_line::Status>({"status", "--watch"});
+    CHECK(watched.watch);
+    CHECK_FALSE(watched.wait);
+    for (const Words& words :
+         {Words{"status", "--watch", "--wait=90s"}, Words{"status", "--wait", "90s", "--watch"}}) {
+        const auto status = parsed_as<command_line::Status>(words);
+        CHECK(status.watch);
+        CHECK(status.wait);
+        CHECK(status.timeout == 90s);
+    }
+    const auto endless = parsed_as<command_line::Status>({"status", "--wait", "--watch"});
+    CHECK(endless.watch);
+    CHECK(endless.wait);
+    CHECK_FALSE(endless.timeout);
+}
+
 TEST_CASE("command line: every file to check is taken, in its order", "[unit][commands]") {
     const auto check = parsed_as<command_line::Check>({"check", "b.toml", "a.toml"});
     CHECK(check.files == std::vector<std::filesystem::path>{"b.toml", "a.toml"});
@@ -130,6 +152,8 @@ TEST_CASE("command line: what people and machines read are two forms", "[unit][c
 
 TEST_CASE("command line: commands without options are themselves", "[unit][commands]") {
     parsed_as<command_line::Run>({"run"});
+    parsed_as<command_line::Url>({"url"});
+    parsed_as<command_line::Cert>({"cert"});
     parsed_as<command_line::Password>({"password"});
     parsed_as<command_line::Release>({"release"});
     parsed_as<command_line::ProbeWorker>({"worker", "probe"});

@@ -11,6 +11,7 @@
 #include <catch2/matchers/catch_matchers_string.hpp>
 
 #include <filesystem>
+#include <fstream>
 #include <string>
 #include <vector>
 
@@ -67,43 +68,18 @@ private:
 
 } // namespace
 
-TEST_CASE("relay: every change of a step is one line, and none is told twice",
-          "[unit][bootstrap]") {
-    StepRelay relay;
-    CHECK(
-        relay.lines(with({step("python", "pending"), step("tls_certificate", "pending")})).empty());
-    CHECK(relay.lines(with({step("python", "running", "no Python at /opt/jupyter"),
-                            step("tls_certificate", "satisfied", "SHA-256 12ab...")})) ==
-          Lines{"python: running: no Python at /opt/jupyter", "tls_certificate: satisfied"});
-    CHECK(relay
-              .lines(with({step("python", "running", "making a venv"),
-                           step("tls_certificate", "satisfied")}))
-              .empty());
-    auto applied = step("python", "applied", "Python 3.11.2");
-    applied.seconds = 12.6;
-    CHECK(relay.lines(with({applied, step("tls_certificate", "satisfied")})) ==
-          Lines{"python: applied (13 s): Python 3.11.2"});
-}
-
-TEST_CASE("relay: a failure is told with its error, a blocked step with its cause",
-          "[unit][bootstrap]") {
-    StepRelay relay;
-    CHECK(relay.lines(with({step("python", "failed", "", "no space left"),
-                            step("ready", "blocked", "needs python, which failed")})) ==
-          Lines{"python: failed: no space left", "ready: blocked: needs python, which failed"});
-    CHECK(relay.lines(with({step("python", "running"), step("ready", "pending")})) ==
-          Lines{"python: running"});
-    CHECK(relay.lines(with({step("python", "failed", "", "again"), step("ready", "blocked")})) ==
-          Lines{"python: failed: again"});
-}
-
-TEST_CASE("relay: a line is one line on a serial console, and bounded", "[unit][bootstrap]") {
-    StepRelay relay;
-    const auto lines = relay.lines(
-        with({step("python", "failed", "", "two\nlines \x1b[2J" + std::string(5000, 'x'))}));
-    REQUIRE(lines.size() == 1);
-    CHECK(lines.front().size() <= 303);
-    CHECK(lines.front().starts_with("python: failed: two lines ?[2J"));
+TEST_CASE("relay: what a startup script says stands on the console already", "[unit][bootstrap]") {
+    const auto [groups, expected] = GENERATE(table<std::string, bool>({
+        {"0::/system.slice/google-startup-scripts.service\n", true},
+        {"1:name=systemd:/system.slice/cloud-final.service\n0::/\n", true},
+        {"0::/user.slice/user-1000.slice/session-3.scope\n", false},
+        {"", false},
+    }));
+    const TempRoot directory;
+    std::filesystem::create_directories(directory.root() / "/proc/self");
+    std::ofstream{directory.root() / "/proc/self/cgroup"} << groups;
+    CHECK(output_goes_to_console(directory.root()) == expected);
+    CHECK_FALSE(output_goes_to_console(TempRoot{}.root()));
 }
 
 TEST_CASE("relay: the end is the exit status that `agent status` gives", "[unit][bootstrap]") {
@@ -122,7 +98,7 @@ TEST_CASE("relay: the end is the exit status that `agent status` gives", "[unit]
     const LockHolder daemon{machine.lock()};
     CHECK(machine.relay() == row.exit);
     CHECK(machine.lines ==
-          Lines{"python: applied (0 s)", "this is how it stands", "next: free some space"});
+          Lines{"python: applied in 0.0 s", "this is how it stands", "next: free some space"});
 }
 
 TEST_CASE("relay: what has not settled in time is exit 3, with where to look",

@@ -71,7 +71,7 @@ Status ready_status() {
 }
 
 TEST_CASE("status: a ready machine in 80 columns", "[unit][commands]") {
-    CHECK(render_status(fresh(ready_status()), now, Colours::off) ==
+    CHECK(render_status(fresh(ready_status()), now, {.colours = Colours::off}) ==
           "ready for 12 min: https://203.0.113.7:8888/\n"
           "certificate 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08\n"
           "\n"
@@ -80,6 +80,56 @@ TEST_CASE("status: a ready machine in 80 columns", "[unit][commands]") {
           "apt_packages     applied     42.0s  libgl1 was not installed\n"
           "python_packages  applied     3m05s  pandas was not installed\n"
           "ready            satisfied    0.3s\n");
+}
+
+TEST_CASE("status: what to type when the browser does not reach it comes last",
+          "[unit][commands]") {
+    MachineCard card;
+    card.name = "vm-1";
+    StatusView view;
+    view.machine = card;
+    const std::string text = render_status(fresh(ready_status()), now, view);
+    CHECK(text == render_status(fresh(ready_status()), now, {}) +
+                      "\nWithout a password the port is open on this machine alone. From yours,\n"
+                      "and then https://localhost:8888/:\n"
+                      "  gcloud compute ssh vm-1 --project=PROJECT --zone=ZONE -- \\\n"
+                      "    -L 8888:localhost:8888\n");
+    Status closed = ready_status();
+    closed.url.clear();
+    CHECK(render_status(fresh(closed), now, view) == render_status(fresh(closed), now, {}));
+    CHECK(render_status(stale(ready_status()), now, view) ==
+          render_status(stale(ready_status()), now, {}));
+}
+
+TEST_CASE("status: where there is little room, steps that are well are left out",
+          "[unit][commands]") {
+    Status status = status_in(MachineState::provisioning);
+    status.summary = "provisioning: 3 of 6 steps done; image";
+    status.steps = {step("one", "satisfied", 0, ""),
+                    step("two", "applied", 1, ""),
+                    step("three", "running", 0, "pulling"),
+                    step("four", "failed", 1, ""),
+                    step("five", "applied", 1, ""),
+                    step("six", "pending", 0, "")};
+    StatusView view;
+    view.rows = 10;
+    CHECK(render_status(fresh(status), now, view) == render_status(fresh(status), now, {}));
+    view.rows = 9;
+    CHECK(render_status(fresh(status), now, view) == "provisioning for 12 min\n"
+                                                     "provisioning: 3 of 6 steps done; image\n"
+                                                     "\n"
+                                                     "STEP   STATE        TIME  REASON\n"
+                                                     "(2 steps are well)\n"
+                                                     "three  running            pulling\n"
+                                                     "four   failed       1.0s\n"
+                                                     "five   applied      1.0s\n"
+                                                     "six    pending\n");
+    view.rows = 3; // what is not well stays, whatever the room
+    CHECK(render_status(fresh(status), now, view)
+              .ends_with("(3 steps are well)\n"
+                         "three  running            pulling\n"
+                         "four   failed       1.0s\n"
+                         "six    pending\n"));
 }
 
 TEST_CASE("status: a failed machine says what, why and what to do next", "[unit][commands]") {
@@ -95,7 +145,7 @@ TEST_CASE("status: a failed machine says what, why and what to do next", "[unit]
     StepStatus broken = step("python_packages", "failed", 4000, "pandas is not installed");
     broken.error = status.problem->message;
     status.steps = {broken, step("jupyter_unit", "blocked", 0, "python_packages failed")};
-    CHECK(render_status(fresh(status), now, Colours::off) ==
+    CHECK(render_status(fresh(status), now, {.colours = Colours::off}) ==
           "failed for 3 s\n"
           "python_packages failed\n"
           "\n"
@@ -115,7 +165,7 @@ TEST_CASE("status: what runs is timed from its start", "[unit][commands]") {
     StepStatus running = step("python", "running", 0, "making the environment");
     running.started = now - 61s;
     status.steps = {running, step("ready", "pending", 0, "")};
-    CHECK(render_status(fresh(status), now, Colours::off) ==
+    CHECK(render_status(fresh(status), now, {.colours = Colours::off}) ==
           "provisioning for 3 h 5 min\n"
           "\n"
           "STEP    STATE        TIME  REASON\n"
@@ -127,7 +177,7 @@ TEST_CASE("status: a ready left by a dead daemon is shown as stale, without its 
           "[unit][commands]") {
     Status status = ready_status();
     status.steps.clear();
-    CHECK(render_status(stale(status), now, Colours::off) ==
+    CHECK(render_status(stale(status), now, {.colours = Colours::off}) ==
           "stale: the agent is not running; see `systemctl status agent`\n"
           "last known state: ready, since 2023-11-14T22:01:20Z\n");
 }
@@ -135,7 +185,7 @@ TEST_CASE("status: a ready left by a dead daemon is shown as stale, without its 
 TEST_CASE("status: without a status there is one sentence", "[unit][commands]") {
     StatusReading reading;
     reading.why = "the agent is not running and has left no status";
-    CHECK(render_status(reading, now, Colours::off) ==
+    CHECK(render_status(reading, now, {.colours = Colours::off}) ==
           "the agent is not running and has left no status; see `systemctl status agent`\n");
 }
 
@@ -147,7 +197,7 @@ TEST_CASE("status: no line but one with an unbreakable word exceeds 80 columns",
                      "auch wenn es lange gedauert hat";
     status.steps.push_back(
         step("repository:" + std::string(60, 'x'), "satisfied", 1e9, std::string(300, 'y')));
-    const std::string text = render_status(fresh(status), now, Colours::off);
+    const std::string text = render_status(fresh(status), now, {.colours = Colours::off});
     std::istringstream lines{text};
     for (std::string line; std::getline(lines, line);) {
         INFO(line);
@@ -164,7 +214,7 @@ TEST_CASE("status: nothing in the file can speak to the terminal", "[unit][comma
     status.summary = "\033[2Jcleared";
     status.url = "https://x/\033]0;title\007";
     status.steps.push_back(step("a\nb", "sta\tte", 0, "\r\033[1A"));
-    const std::string text = render_status(fresh(status), now, Colours::off);
+    const std::string text = render_status(fresh(status), now, {.colours = Colours::off});
     CHECK(text.find('\033') == std::string::npos);
     CHECK(text.find('\007') == std::string::npos);
     CHECK(text.find('\r') == std::string::npos);
@@ -173,7 +223,7 @@ TEST_CASE("status: nothing in the file can speak to the terminal", "[unit][comma
 TEST_CASE("status: colours only mark the states", "[unit][commands]") {
     Status status = status_in(MachineState::degraded);
     status.steps = {step("python", "failed", 0, "no space")};
-    CHECK(render_status(fresh(status), now, Colours::on) ==
+    CHECK(render_status(fresh(status), now, {.colours = Colours::on}) ==
           "\033[1;33mdegraded\033[0m for 12 min\n"
           "\n"
           "STEP    STATE        TIME  REASON\n"
