@@ -38,8 +38,8 @@ PASSWORDS = ["correct-horse-battery", "staple-of-another-kind"]
 
 def only_in_nss(root) -> None:
     """An account that stands in no /etc/passwd, without a home: as before a person's first login."""
-    library = next(requirements.debian_files("libnss-extrausers").rglob("libnss_extrausers.so.2"))
-    shutil.copy(library, root / "usr/lib" / library.parent.name)
+    library = "usr/lib/libnss_extrausers.so.2"
+    shutil.copy(requirements.debian_files("libnss-extrausers") / library, root / library)
     switch = root / "etc/nsswitch.conf"
     sources = r"^(passwd|group|shadow):.*$"
     switch.write_text(re.sub(sources, r"\1: files extrausers", switch.read_text(), flags=re.M))
@@ -121,8 +121,10 @@ class Status(unittest.TestCase):
         cls.vm.start()
         cls.addClassCleanup(cls.vm.save_artefacts, support.artefacts("status"))
 
+    applied_at_first: list[str] = []
+
     def test_1_the_setup_as_it_goes(self):
-        wait_for(lambda: (self.vm.root / "run/agent/status.json").exists(), "a status")
+        wait_for(lambda: support.status_json(self.vm).get("steps"), "a status with steps")
         lines = subprocess.Popen(
             [*self.vm.ssh_command("someone"), "agent status --watch --wait"],
             stdin=subprocess.DEVNULL,
