@@ -93,8 +93,11 @@ Invocation parse(int argc, const char* const* argv) {
     app.add_subcommand("cert", "the certificate's SHA-256 fingerprint, names and time")
         ->callback([&] { invocation = Cert{}; });
 
-    app.add_subcommand("password", "reads a password, prints its hash for the config")
-        ->callback([&] { invocation = Password{}; });
+    Password password;
+    auto* password_app =
+        app.add_subcommand("password", "reads a password, prints its hash for the config");
+    password_app->add_flag("--set", password.set, "sets it on this machine instead (root)");
+    password_app->callback([&] { invocation = password; });
 
     Retry retry;
     auto* retry_app = app.add_subcommand("retry", "runs what failed again, now; or STEP");

@@ -35,7 +35,9 @@ struct Config {
 };
 struct Url {};
 struct Cert {};
-struct Password {};
+struct Password {
+    bool set = false; // here, instead of printing the hash
+};
 struct Retry {
     std::string step; // empty: whatever failed
 };

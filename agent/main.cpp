@@ -99,7 +99,9 @@ struct Execute {
     int operator()(const command_line::Config& options) const {
         return exit_status(config_main({options.json, colours_of_errors()}));
     }
-    int operator()(const command_line::Password&) const {
+    int operator()(const command_line::Password& options) const {
+        if (options.set)
+            return exit_status(set_password_main());
         return password_command(STDIN_FILENO, std::cout, std::cerr);
     }
     int operator()(const command_line::Retry& options) const {

@@ -2,6 +2,7 @@
 
 #include "agent/base/lock.hpp"
 #include "agent/base/stop.hpp"
+#include "agent/commands/password.hpp"
 #include "agent/daemon.hpp"
 #include "agent/host/control_socket.hpp"
 #include "agent/host/gce_metadata.hpp"
@@ -18,6 +19,7 @@
 
 #include <cstdlib>
 #include <iostream>
+#include <optional>
 
 #include <unistd.h>
 
@@ -36,6 +38,17 @@ Result<TcpEndpoint> metadata_server() {
 
 boost::asio::awaitable<int> live(Daemon& daemon) {
     co_await daemon.run();
+    co_return 0;
+}
+
+boost::asio::awaitable<int> learn(MetadataSource& metadata, std::optional<MachineFacts>& facts) {
+    auto read = co_await metadata.read();
+    if (read)
+        facts = std::move(*read);
+    else
+        std::cerr << "agent: going on without the metadata server, whose configuration would count "
+                     "more: "
+                  << read.error().message << "\n";
     co_return 0;
 }
 
@@ -119,6 +132,31 @@ Result<int> plan_main(PlanOptions options) {
     } catch (const Stopped&) {
         return interrupted;
     }
+}
+
+Result<int> set_password_main() {
+    if (::geteuid() != 0) {
+        std::cerr << "agent: `agent password --set` must be root, to change the configuration; use "
+                     "`sudo agent password --set`\n";
+        return needs_root;
+    }
+    const auto endpoint = metadata_server();
+    if (!endpoint)
+        return context(endpoint.error(), "reading GCE_METADATA_HOST");
+    boost::asio::io_context io{1};
+    std::stop_source stop;
+    BeastHttpClient http{io, stop.get_token()};
+    GceMetadata metadata{http, *endpoint};
+    std::optional<MachineFacts> facts;
+    try {
+        run_main_loop(io, stop, learn(metadata, facts));
+    } catch (const Stopped&) {
+        return interrupted;
+    }
+    const Root root;
+    UnixControlClient daemon{root / layout::control_socket};
+    return set_password_command(
+        STDIN_FILENO, root, facts ? &*facts : nullptr, daemon, std::cout, std::cerr);
 }
 
 Result<int> jupyter_main(std::filesystem::path program, std::filesystem::path config) {

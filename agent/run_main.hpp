@@ -18,4 +18,7 @@ namespace agent {
 // `agent jupyter`, until SIGTERM or Jupyter's end.
 [[nodiscard]] Result<int> jupyter_main(std::filesystem::path program, std::filesystem::path config);
 
+// `agent password --set`. Exit status 77 when not root.
+[[nodiscard]] Result<int> set_password_main();
+
 } // namespace agent

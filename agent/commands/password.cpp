@@ -2,8 +2,13 @@
 
 #include "agent/base/error.hpp"
 #include "agent/base/secret.hpp"
+#include "agent/base/text.hpp"
 #include "agent/base/unique_fd.hpp"
 #include "agent/ports/crypto.hpp"
+#include "agent/ports/documents.hpp"
+#include "agent/ports/layout.hpp"
+#include "agent/settings.hpp"
+#include "agent/settings_sources.hpp"
 
 #include <algorithm>
 #include <array>
@@ -12,6 +17,9 @@
 #include <ostream>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <variant>
+#include <vector>
 
 #include <poll.h>
 #include <sys/signalfd.h>
@@ -138,18 +146,105 @@ Result<std::string> hash_of(const Result<Secret>& password) {
     return hash_password(*password);
 }
 
+Result<std::string> ask_for_hash(int input, std::ostream& errors) {
+    return hash_of(::isatty(input) == 1 ? ask(input, errors) : read_line(input, -1));
+}
+
+int refuse(const Error& error, std::ostream& errors) {
+    errors << "agent password: " << error.message;
+    if (!error.next.empty())
+        errors << "; " << error.next;
+    errors << ".\n";
+    return 1;
+}
+
+bool sets_password(const ConfigSource& source) {
+    const auto tree = parse_toml(source.text);
+    const Value* jupyter = tree ? tree->find("jupyter") : nullptr;
+    return jupyter && jupyter->find("password_hash");
+}
+
+// Whether it counts more than the drop-in that holds the password, as its name tells: the file
+// comes first, then the drop-ins in the order of their names, then the metadata.
+bool outranks_drop_in(const ConfigSource& source) {
+    return source.name != layout::config_file &&
+           source.name > std::string_view{layout::password_drop_in};
+}
+
+Result<void> require_to_count(const std::vector<ConfigSource>& sources) {
+    for (const auto& source : sources)
+        if (outranks_drop_in(source) && sets_password(source))
+            return misconfigured(source.name +
+                                     " sets jupyter.password_hash, and it counts more than what is "
+                                     "set on this machine",
+                                 "change it there; `agent password` prints the hash");
+    return {};
+}
+
+std::string drop_in_text(const std::string& hash) {
+    return "# Written by `agent password --set`.\n[jupyter]\npassword_hash = \"" + hash + "\"\n";
+}
+
+// Nothing is written that the daemon would refuse.
+Result<void> require_valid(std::vector<ConfigSource> sources, const std::string& text) {
+    const auto is_drop_in = [](const ConfigSource& source) {
+        return source.name == layout::password_drop_in;
+    };
+    std::erase_if(sources, is_drop_in);
+    const auto place = std::find_if(sources.begin(), sources.end(), outranks_drop_in);
+    sources.insert(place, {layout::password_drop_in, text});
+    const auto read = read_settings(sources);
+    if (const auto* wrong = std::get_if<ConfigErrors>(&read))
+        return misconfigured("the configuration has an error: " + summarise(*wrong),
+                             "correct it first");
+    return {};
+}
+
+Result<void> write_drop_in(const Root& root, const std::string& text) {
+    if (auto made = ensure_directory(root / layout::config_directory, {.mode = 0755}); !made)
+        return made;
+    return durable_write(root / layout::password_drop_in, text, {.mode = 0600});
+}
+
 } // namespace
 
 int password_command(int input, std::ostream& output, std::ostream& errors) {
-    const auto hash = hash_of(::isatty(input) == 1 ? ask(input, errors) : read_line(input, -1));
-    if (!hash) {
-        errors << "agent password: " << hash.error().message;
-        if (!hash.error().next.empty())
-            errors << "; " << hash.error().next;
-        errors << ".\n";
-        return 1;
-    }
+    const auto hash = ask_for_hash(input, errors);
+    if (!hash)
+        return refuse(hash.error(), errors);
     output << *hash << '\n' << std::flush;
+    return 0;
+}
+
+int set_password_command(int input,
+                         const Root& root,
+                         const MachineFacts* facts,
+                         ControlClient& daemon,
+                         std::ostream& output,
+                         std::ostream& errors) {
+    const auto sources = gather_sources(root, facts).sources;
+    if (auto counts = require_to_count(sources); !counts)
+        return refuse(counts.error(), errors);
+    const auto hash = ask_for_hash(input, errors);
+    if (!hash)
+        return refuse(hash.error(), errors);
+    const std::string text = drop_in_text(*hash);
+    if (auto valid = require_valid(sources, text); !valid)
+        return refuse(valid.error(), errors);
+    if (auto written = write_drop_in(root, text); !written)
+        return refuse(written.error(), errors);
+
+    const auto answer = daemon.ask({ControlRequest::Verb::retry, {}, {}});
+    const std::string kept = std::string{"the password is kept in "} + layout::password_drop_in;
+    if (!answer)
+        return refuse(
+            permanent(kept + ", but the agent could not be told: " + answer.error().message,
+                      "it counts from the agent's next start on"),
+            errors);
+    if (answer->outcome != ControlAnswer::Outcome::accepted)
+        return refuse(permanent(kept + ", but the agent refused: " + printable(answer->message)),
+                      errors);
+    output << kept << "; Jupyter takes it over now: `agent status --wait`" << std::endl;
     return 0;
 }
 

@@ -312,6 +312,11 @@ std::string render_status(const StatusReading& reading, WallTime now, const Stat
     return text;
 }
 
+std::string
+status_text(const Root& root, const StatusReading& reading, WallTime now, const StatusView& view) {
+    return render_status(reading, now, view) + hold_line(root, now);
+}
+
 int status_command(const StatusOptions& options, const Root& root, std::ostream& out) {
     const std::string boot_id = current_boot_id(root);
     StatusReading reading;
@@ -327,8 +332,7 @@ int status_command(const StatusOptions& options, const Root& root, std::ostream&
         StatusView view;
         view.colours = is_coloured_terminal(out) ? Colours::on : Colours::off;
         view.machine = read_machine_card(root);
-        const auto now = std::chrono::system_clock::now();
-        out << render_status(reading, now, view) << hold_line(root, now);
+        out << status_text(root, reading, std::chrono::system_clock::now(), view);
         if (verdict == SettleWatch::Verdict::late)
             out << "\nnot settled within " << in_words(*options.timeout) << '\n';
     }

@@ -39,6 +39,10 @@ struct StatusView {
 [[nodiscard]] std::string
 render_status(const StatusReading& reading, WallTime now, const StatusView& view);
 
+// The same, with who holds the machine up, if anybody does.
+[[nodiscard]] std::string
+status_text(const Root& root, const StatusReading& reading, WallTime now, const StatusView& view);
+
 // "40 s", "12 min", "3 h 5 min", "2 d 4 h"
 [[nodiscard]] std::string in_words(std::chrono::system_clock::duration passed);
 

@@ -61,7 +61,7 @@ int watch_on_terminal(const WatchOptions& options, const Root& root, int termina
             if (options.until == Until::settled && verdict != Verdict::wait)
                 break;
             view.rows = screen.size().rows - 1;
-            screen.draw(render_status(reading, std::chrono::system_clock::now(), view));
+            screen.draw(status_text(root, reading, std::chrono::system_clock::now(), view));
             screen.wait(changes.fd(),
                         options.until == Until::settled
                             ? settling.time_left(now, changes.longest_wait())
@@ -74,7 +74,7 @@ int watch_on_terminal(const WatchOptions& options, const Root& root, int termina
     }
     view.rows = StatusView::unlimited;
     view.machine = read_machine_card(root);
-    std::string text = render_status(reading, std::chrono::system_clock::now(), view);
+    std::string text = status_text(root, reading, std::chrono::system_clock::now(), view);
     if (verdict == Verdict::late)
         text += "\n" + late_line(options);
     write_all(terminal, text);

@@ -6,6 +6,7 @@ namespace agent::layout {
 
 inline constexpr const char* config_file = "/etc/agent/agent.toml";
 inline constexpr const char* config_directory = "/etc/agent/agent.d"; // drop-ins, NAME.toml
+inline constexpr const char* password_drop_in = "/etc/agent/agent.d/90-password.toml";
 inline constexpr const char* jupyter_config = "/etc/agent/jupyter.json";
 inline constexpr const char* certificate = "/var/lib/agent/front/tls.pem"; // key and certificate
 inline constexpr const char* front_token = "/var/lib/agent/front/token";

@@ -11,7 +11,7 @@ namespace {
 
 constexpr std::string_view prefix = "agent: ";
 
-// Not every terminal at the far end of a serial line speaks UTF-8, and C1 controls are valid in it.
+// Not every terminal at the far end of a serial line speaks UTF-8.
 std::string ascii(std::string_view text) {
     std::string out;
     for (const char c : text) {

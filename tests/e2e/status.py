@@ -1,7 +1,9 @@
 #!/usr/bin/python3
-"""Proves what people see, from the first second to a reboot: the live view, where to go when the
-port is out of reach, the login link, the certificate, a password that is set on the machine, and the
-serial console. The machine's user is one that only NSS knows, like a person of OS Login.
+"""Proves what people see, from the first second to a reboot.
+
+The live view, where to go when the port is out of reach, login link, certificate, a password
+that is set on the machine, and the serial console. The machine's user is one that only NSS knows,
+like a person of OS Login.
 
 One VM, in the order of the tests' numbers.
 """
@@ -37,7 +39,7 @@ PASSWORDS = ["correct-horse-battery", "staple-of-another-kind"]
 
 
 def only_in_nss(root) -> None:
-    """An account that stands in no /etc/passwd, without a home: as before a person's first login."""
+    """An account that stands in no /etc/passwd and has no home: before its first login."""
     library = "usr/lib/libnss_extrausers.so.2"
     shutil.copy(requirements.debian_files("libnss-extrausers") / library, root / library)
     switch = root / "etc/nsswitch.conf"
@@ -197,7 +199,8 @@ class Status(unittest.TestCase):
         self.assertFalse(support.accepts(self.vm))
 
     def test_6_a_password_that_is_set_here(self):
-        self.assertEqual(self.vm.ssh("someone", ["agent", "password", "--set"], check=False).returncode, 77)
+        refused = self.vm.ssh("someone", ["agent", "password", "--set"], check=False)
+        self.assertEqual(refused.returncode, 77)
         self.set_password(PASSWORDS[0])
         wait_for(lambda: support.accepts(self.vm), "the port to open")
         wait_for(lambda: self.lets_in(PASSWORDS[0]), "the password to be taken")
@@ -209,7 +212,7 @@ class Status(unittest.TestCase):
         mode = self.vm.run(["stat", "--format=%a %U", drop_in]).stdout.strip()
         self.assertEqual(mode, "600 root")
         secret = self.vm.run(["cat", drop_in]).stdout.split('"')[1]
-        told = self.vm.journal() + json.dumps([support.agent_writes(self.vm), support.status_json(self.vm)])
+        told = self.vm.journal() + json.dumps(support.agent_writes(self.vm))
         for word in (*PASSWORDS, secret, secret.rpartition("$")[2]):
             self.assertNotIn(word, told)
 
@@ -236,13 +239,16 @@ class Status(unittest.TestCase):
         colons = re.findall(r"^(?:[0-9A-F]{2}:){31}[0-9A-F]{2}$", said, re.M)
         self.assertEqual(colons[0].replace(":", "").lower(), certificate.sha256)
         self.assertIn(self.vm.address, said)
-        public = self.vm.ssh("someone", ["cat", "/run/agent/certificate.pem", "/run/agent/machine.json"])
+        files = ["/run/agent/certificate.pem", "/run/agent/machine.json"]
+        public = self.vm.ssh("someone", ["cat", *files])
         self.assertNotIn("KEY", public.stdout)
 
     def test_9_a_password_of_the_metadata_wins(self):
-        mine = support.make_password()[1]
+        theirs, mine = support.make_password()
         config = support.config([], mine, f'[machine]\nuser = "{USER}"\n')
         self.vm.set_attribute("agent-config", config)
+        wait_for(lambda: self.lets_in(theirs), "the password of the metadata to be taken")
+        self.assertFalse(self.lets_in(PASSWORDS[1]))
         before = self.vm.run(["cat", "/etc/agent/agent.d/90-password.toml"]).stdout
         done = self.vm.run([INSTALLED, "password", "--set"], input=PASSWORDS[0] + "\n", check=False)
         self.assertEqual(done.returncode, 1, done)
@@ -261,7 +267,6 @@ class Status(unittest.TestCase):
         runner = self.vm.journal("google-startup-scripts.service")
         self.assertNotRegex(runner, r"agent: \w+: applied")
         self.vm.reboot(timeout=PATIENCE)
-        again = wait_for(lambda: self.console()[len(first) :], "a line on the console")
         boot = self.vm.boot_id()
         wait_for(
             lambda: (self.vm.report() or {}).get("boot_id") == boot
@@ -307,7 +312,7 @@ class Status(unittest.TestCase):
 
     def console(self) -> list[str]:
         text = (self.vm.directory / "console.log").read_text(errors="replace")
-        return re.findall(r"^(agent: .*?)\r?$", text, re.M)
+        return re.findall(r"^(?:\S+ login: )?(agent: .*?)\r?$", text, re.M)
 
 
 if __name__ == "__main__":

@@ -154,7 +154,8 @@ TEST_CASE("command line: commands without options are themselves", "[unit][comma
     parsed_as<command_line::Run>({"run"});
     parsed_as<command_line::Url>({"url"});
     parsed_as<command_line::Cert>({"cert"});
-    parsed_as<command_line::Password>({"password"});
+    CHECK_FALSE(parsed_as<command_line::Password>({"password"}).set);
+    CHECK(parsed_as<command_line::Password>({"password", "--set"}).set);
     parsed_as<command_line::Release>({"release"});
     parsed_as<command_line::ProbeWorker>({"worker", "probe"});
     CHECK(parsed_as<command_line::EnvironmentWorker>({"worker", "environment", "/opt/jupyter"})

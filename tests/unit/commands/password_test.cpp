@@ -1,5 +1,8 @@
 #include "agent/base/unique_fd.hpp"
 #include "agent/commands/password.hpp"
+#include "agent/ports/layout.hpp"
+#include "tests/fakes/fake_control.hpp"
+#include "tests/support/temp_root.hpp"
 
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
@@ -8,6 +11,9 @@
 #include <array>
 #include <csignal>
 #include <deque>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <ostream>
 #include <sstream>
 #include <streambuf>
@@ -16,6 +22,7 @@
 
 #include <fcntl.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <termios.h>
 #include <unistd.h>
 
@@ -111,6 +118,44 @@ private:
 
 extern "C" void take_no_notice(int /*signal*/) {}
 
+const std::string other_password =
+    "[jupyter]\npassword_hash = \"argon2:$argon2id$v=19$m=10240,t=10,p=8$c2FsdA$aGFzaA\"\n";
+
+// A machine whose password is set from a pipe.
+class Machine {
+public:
+    Machine() { std::filesystem::create_directories(root() / layout::config_directory); }
+    [[nodiscard]] Root root() const { return directory_.root(); }
+    void put(const std::string& path, const std::string& text) const {
+        std::ofstream{root() / path} << text;
+        std::filesystem::permissions(root() / path, std::filesystem::perms{0600});
+    }
+    [[nodiscard]] std::string drop_in() const {
+        std::ifstream file{root() / layout::password_drop_in};
+        return {std::istreambuf_iterator<char>{file}, {}};
+    }
+    Outcome set(const std::string& typed, const MachineFacts* facts = nullptr) {
+        std::array<int, 2> ends{};
+        REQUIRE(::pipe2(ends.data(), O_CLOEXEC) == 0);
+        const UniqueFd reading{ends[0]};
+        {
+            const UniqueFd writing{ends[1]};
+            REQUIRE(::write(writing.get(), typed.data(), typed.size()) ==
+                    static_cast<ssize_t>(typed.size()));
+        }
+        std::ostringstream output;
+        std::ostringstream errors;
+        const int exit = set_password_command(reading.get(), root(), facts, daemon, output, errors);
+        return {exit, output.str(), errors.str()};
+    }
+
+    test::FakeControlClient daemon{
+        ControlAnswer{ControlAnswer::Outcome::accepted, "every step is looked at again"}};
+
+private:
+    test::TempRoot directory_;
+};
+
 } // namespace
 
 TEST_CASE("password: a line from a pipe becomes a hash and nothing else", "[unit][commands]") {
@@ -171,4 +216,90 @@ TEST_CASE("password: Ctrl-C leaves the terminal as it was", "[unit][commands]") 
     CHECK(outcome.exit == 1);
     CHECK(outcome.output.empty());
     CHECK(typist.echoes());
+}
+
+TEST_CASE("password: set here, the hash is in a private drop-in and nowhere else",
+          "[unit][commands]") {
+    Machine machine;
+    const auto outcome = machine.set("correct horse\n");
+    CHECK(outcome.exit == 0);
+    CHECK(outcome.errors.empty());
+    CHECK_THAT(outcome.output, ContainsSubstring(layout::password_drop_in));
+    CHECK_THAT(outcome.output, !ContainsSubstring("argon2"));
+    CHECK_THAT(machine.drop_in(),
+               ContainsSubstring("[jupyter]\npassword_hash = \"argon2:$argon2id$"));
+    struct stat status{};
+    REQUIRE(::stat((machine.root() / layout::password_drop_in).c_str(), &status) == 0);
+    CHECK((status.st_mode & 07777U) == 0600U);
+    REQUIRE(machine.daemon.asked.size() == 1);
+    CHECK(machine.daemon.asked.front().verb == ControlRequest::Verb::retry);
+}
+
+TEST_CASE("password: set again, it takes the place of the earlier one", "[unit][commands]") {
+    Machine machine;
+    machine.put(layout::config_file, other_password);
+    REQUIRE(machine.set("correct horse\n").exit == 0);
+    const std::string first = machine.drop_in();
+    REQUIRE(machine.set("staple battery\n").exit == 0);
+    CHECK(machine.drop_in() != first);
+    CHECK(machine.daemon.asked.size() == 2);
+}
+
+TEST_CASE("password: what counts more is named, and nothing is written", "[unit][commands]") {
+    Machine machine;
+    MachineFacts facts;
+    std::string who;
+    SECTION("the metadata") {
+        facts.instance_attributes["agent-config"] =
+            other_password;
+        who = "metadata:instance/attributes/agent-config";
+    }
+    SECTION("a later drop-in") {
+        machine.put("/etc/agent/agent.d/95-mine.toml", other_password);
+        who = "/etc/agent/agent.d/95-mine.toml";
+    }
+    const auto outcome = machine.set("correct horse\n", &facts);
+    CHECK(outcome.exit == 1);
+    CHECK(outcome.output.empty());
+    CHECK_THAT(outcome.errors, ContainsSubstring(who + " sets jupyter.password_hash"));
+    CHECK_THAT(outcome.errors, !ContainsSubstring("argon2"));
+    CHECK(machine.drop_in().empty());
+    CHECK(machine.daemon.asked.empty());
+}
+
+TEST_CASE("password: what counts less does not matter, nor a metadata without one",
+          "[unit][commands]") {
+    Machine machine;
+    MachineFacts facts;
+    facts.instance_attributes["agent-config"] = "[jupyter]\nport = 8888\n";
+    machine.put(layout::config_file, other_password);
+    machine.put("/etc/agent/agent.d/10-early.toml", other_password);
+    CHECK(machine.set("correct horse\n", &facts).exit == 0);
+}
+
+TEST_CASE("password: into a configuration that is wrong nothing is set", "[unit][commands]") {
+    Machine machine;
+    machine.put(layout::config_file, "[python]\npakages = []\n");
+    const auto outcome = machine.set("correct horse\n");
+    CHECK(outcome.exit == 1);
+    CHECK_THAT(outcome.errors, ContainsSubstring("pakages"));
+    CHECK(machine.drop_in().empty());
+}
+
+TEST_CASE("password: an unfit one is not set", "[unit][commands]") {
+    Machine machine;
+    const auto outcome = machine.set("short\n");
+    CHECK(outcome.exit == 1);
+    CHECK(machine.drop_in().empty());
+    CHECK(machine.daemon.asked.empty());
+}
+
+TEST_CASE("password: without a daemon it is kept, and said so", "[unit][commands]") {
+    Machine machine;
+    machine.daemon.answer = transient("the agent is not running");
+    const auto outcome = machine.set("correct horse\n");
+    CHECK(outcome.exit == 1);
+    CHECK_THAT(outcome.errors, ContainsSubstring("the agent is not running"));
+    CHECK_THAT(outcome.errors, ContainsSubstring("next start"));
+    CHECK_FALSE(machine.drop_in().empty());
 }
