@@ -1,5 +1,6 @@
 #include "agent/daemon.hpp"
 #include "agent/ports/layout.hpp"
+#include "agent/report/machine_file.hpp"
 #include "tests/fakes/fake_accounts.hpp"
 #include "tests/fakes/fake_clock.hpp"
 #include "tests/fakes/fake_commands.hpp"
@@ -66,6 +67,7 @@ public:
     void configure(const std::string& text) const {
         std::ofstream{root_.root() / layout::config_file} << "schema = 1\n" << text;
     }
+    [[nodiscard]] Root root() const { return root_.root(); }
     // Runs the daemon and, beside it, what people do; then stops it.
     void live(boost::asio::awaitable<void> people) {
         auto both = [](Machine& machine,
@@ -269,4 +271,28 @@ TEST_CASE("daemon: a retry runs what failed again, on the configuration of now",
     };
     machine.live(people(machine));
     CHECK(machine.commands.all_with("install").size() == 2);
+}
+
+TEST_CASE("daemon: what anybody may know lies beside the status", "[unit][daemon]") {
+    Machine machine;
+    machine.configure("[python]\nkind = \"none\"\n[jupyter]\nport = 443\n");
+    std::filesystem::create_directories(machine.root() / "/dev");
+    std::ofstream{machine.root() / layout::console};
+    const auto people = [](Machine& vm) -> boost::asio::awaitable<void> {
+        std::function<bool()> condition = [&vm] { return vm.said("ready") == 1; };
+        co_await vm.until(condition);
+    };
+    machine.live(people(machine));
+    const auto card = read_machine_card(machine.root());
+    REQUIRE(card);
+    CHECK(card->port == 443);
+    CHECK(card->reach == Reach::this_machine);
+    CHECK(card->landing == "lab");
+    const auto certificate = read_file(machine.root() / layout::public_certificate);
+    REQUIRE((certificate.has_value() && certificate->has_value()));
+    CHECK_THAT(**certificate, ContainsSubstring("BEGIN CERTIFICATE"));
+    CHECK_THAT(**certificate, !ContainsSubstring("KEY"));
+    const auto console = read_file(machine.root() / layout::console);
+    CHECK_THAT(console->value_or(""), ContainsSubstring("agent: tls_certificate: applied in "));
+    CHECK_THAT(console->value_or(""), ContainsSubstring("\nagent: ready"));
 }

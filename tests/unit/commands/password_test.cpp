@@ -250,8 +250,7 @@ TEST_CASE("password: what counts more is named, and nothing is written", "[unit]
     MachineFacts facts;
     std::string who;
     SECTION("the metadata") {
-        facts.instance_attributes["agent-config"] =
-            other_password;
+        facts.instance_attributes["agent-config"] = other_password;
         who = "metadata:instance/attributes/agent-config";
     }
     SECTION("a later drop-in") {
