@@ -47,7 +47,7 @@ Result<sockaddr_un> address_of(const std::filesystem::path& path) {
 }
 
 const sockaddr* generic(const sockaddr_un& address) {
-    return static_cast<const sockaddr*>(static_cast<const void*>(&address));
+    return reinterpret_cast<const sockaddr*>(&address);
 }
 
 ControlAnswer refusal(ControlAnswer::Outcome outcome, const Error& error) {
@@ -75,13 +75,16 @@ struct Client {
 } // namespace
 
 struct ControlSocket::State {
-    State(asio::io_context& io_, std::filesystem::path path_, std::stop_token stop_, Limits limits_)
-        : io{io_}, path{std::move(path_)}, stop{std::move(stop_)}, limits{limits_}, listener{io_},
-          pause{io_}, ended{io_, asio::steady_timer::time_point::max()} {}
+    State(asio::io_context& loop,
+          std::filesystem::path place,
+          std::stop_token stopping,
+          const Limits& bounds)
+        : io{loop}, path{std::move(place)}, stop{std::move(stopping)}, limits{bounds},
+          listener{loop}, pause{loop}, ended{loop, asio::steady_timer::time_point::max()} {}
 
     asio::awaitable<void> accept();
     void admit(UniqueFd connected);
-    void start(std::shared_ptr<Client> client);
+    void start(const std::shared_ptr<Client>& client);
     asio::awaitable<void> converse(std::shared_ptr<Client> client);
     void end_all();
 
@@ -178,7 +181,7 @@ void ControlSocket::State::admit(UniqueFd connected) {
     start(std::make_shared<Client>(io, std::move(connected), who));
 }
 
-void ControlSocket::State::start(std::shared_ptr<Client> client) {
+void ControlSocket::State::start(const std::shared_ptr<Client>& client) {
     clients.insert(client);
     client->timer.expires_after(limits.patience);
     client->timer.async_wait([client](const boost::system::error_code& code) {
