@@ -121,6 +121,9 @@ Invocation parse(int argc, const char* const* argv) {
     auto* jupyter_app = app.add_subcommand("jupyter", "what agent-jupyter.service executes");
     jupyter_app->add_option("--program", jupyter.program)->required();
     jupyter_app->add_option("--config", jupyter.config)->required();
+    jupyter_app->add_flag("--keep-groups",
+                          jupyter.keep_groups,
+                          "stay in the groups that are as good as root's rights");
     jupyter_app->callback([&] { invocation = jupyter; });
 
     Front front;

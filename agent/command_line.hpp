@@ -48,6 +48,7 @@ struct Release {};
 struct Jupyter {
     std::filesystem::path program;
     std::filesystem::path config;
+    bool keep_groups = false;
 };
 struct Front {
     std::filesystem::path backend;

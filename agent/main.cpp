@@ -114,7 +114,10 @@ struct Execute {
         return ask_daemon({ControlRequest::Verb::release, {}, {}});
     }
     int operator()(const command_line::Jupyter& options) const {
-        return exit_status(jupyter_main(options.program, options.config));
+        return exit_status(jupyter_main(
+            {.program = options.program,
+             .config = options.config,
+             .groups = options.keep_groups ? PowerfulGroups::kept : PowerfulGroups::left}));
     }
     int operator()(const command_line::Front& options) const {
         FrontOptions front;

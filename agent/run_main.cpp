@@ -9,13 +9,13 @@
 #include "agent/host/getent_accounts.hpp"
 #include "agent/host/http_client.hpp"
 #include "agent/host/process.hpp"
+#include "agent/host/process_groups.hpp"
 #include "agent/host/sudo_privileges.hpp"
 #include "agent/host/system_clock.hpp"
 #include "agent/host/systemd_notify.hpp"
 #include "agent/host/systemd_services.hpp"
 #include "agent/main_loop.hpp"
 #include "agent/ports/layout.hpp"
-#include "agent/supervise/jupyter_service.hpp"
 
 #include <cstdlib>
 #include <iostream>
@@ -159,7 +159,7 @@ Result<int> set_password_main() {
         STDIN_FILENO, root, facts ? &*facts : nullptr, daemon, std::cout, std::cerr);
 }
 
-Result<int> jupyter_main(std::filesystem::path program, std::filesystem::path config) {
+Result<int> jupyter_main(JupyterOptions options) {
     boost::asio::io_context io{1};
     std::stop_source stop;
     const std::stop_source never;
@@ -168,8 +168,9 @@ Result<int> jupyter_main(std::filesystem::path program, std::filesystem::path co
     BeastHttpClient http{io, never.get_token()};
     SystemClock clock{io, never.get_token()};
     SystemdNotifier notifier;
-    JupyterOptions options{std::move(program), std::move(config)};
-    const JupyterWorld world{launcher, http, clock, notifier};
+    ProcessCommandRunner commands{io, never.get_token()};
+    ProcessGroups groups;
+    const JupyterWorld world{launcher, http, clock, notifier, commands, groups};
     return run_main_loop(io, stop, serve_jupyter(std::move(options), world, stop.get_token()));
 }
 

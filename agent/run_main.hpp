@@ -4,8 +4,7 @@
 
 #include "agent/base/error.hpp"
 #include "agent/commands/plan.hpp"
-
-#include <filesystem>
+#include "agent/supervise/jupyter_service.hpp"
 
 namespace agent {
 
@@ -16,7 +15,7 @@ namespace agent {
 [[nodiscard]] Result<int> plan_main(PlanOptions options);
 
 // `agent jupyter`, until SIGTERM or Jupyter's end.
-[[nodiscard]] Result<int> jupyter_main(std::filesystem::path program, std::filesystem::path config);
+[[nodiscard]] Result<int> jupyter_main(JupyterOptions options);
 
 // `agent password --set`. Exit status 77 when not root.
 [[nodiscard]] Result<int> set_password_main();

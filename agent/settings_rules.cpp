@@ -355,11 +355,12 @@ Verdict judge_argon2(std::string_view phc) {
     if (parts[2] != "v=19")
         return bad_hash("the password hash is not of argon2 version 19", "v=19 is missing");
     const auto parameters = split(parts[3], ',');
-    if (parameters.size() != 3 || !is_parameter(parameters[0], "m=", 8, 1048576) ||
-        !is_parameter(parameters[1], "t=", 1, 1000) || !is_parameter(parameters[2], "p=", 1, 128))
-        return bad_hash("the parameters of the password hash are not m=8…1048576 (KiB), t=1…1000 "
-                        "and p=1…128",
-                        "parameters out of bounds");
+    if (parameters.size() != 3 || !is_parameter(parameters[0], "m=", 10240, 1048576) ||
+        !is_parameter(parameters[1], "t=", 2, 1000) || !is_parameter(parameters[2], "p=", 1, 128))
+        return bad_hash(
+            "the parameters of the password hash are not m=10240…1048576 (KiB), t=2…1000 "
+            "and p=1…128",
+            "parameters out of bounds");
     const auto salt = base64_bytes(parts[4]);
     if (!salt || *salt < 8 || *salt > 64)
         return bad_hash("the salt of the password hash is cut or malformed", "salt");

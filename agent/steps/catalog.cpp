@@ -151,8 +151,12 @@ make_steps(const Settings& settings, const MachineFacts* facts, const StepPorts&
     add({"front", {"tls_certificate", "jupyter_config"}, Scope::boot, required, 5min, 12},
         std::make_unique<Front>(ports, user, port, jupyter_reach(settings)));
     add({"jupyter_unit", {"python_packages", "jupyter_config"}, Scope::boot, required, 10min, 2},
-        std::make_unique<JupyterUnit>(
-            ports, user, jupyter_program(settings), fetching_environment(network)));
+        std::make_unique<JupyterUnit>(ports,
+                                      user,
+                                      jupyter_program(settings),
+                                      fetching_environment(network),
+                                      settings.jupyter.allow_sudo ? Sudo::allowed
+                                                                  : Sudo::kept_out));
     add({"ready", {"front", "jupyter_unit"}, Scope::boot, required, 5min, 1},
         std::make_unique<Ready>(ports, port));
     return steps;

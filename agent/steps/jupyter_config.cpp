@@ -16,10 +16,25 @@ constexpr std::size_t token_bytes = 32;
 
 // No NotebookApp section: it would override ServerApp wherever notebook_shim is loaded. No address,
 // port or TLS key: with `sock` Jupyter refuses to start with a port of its own.
+//
+// ~/.jupyter/jupyter_config.json and jupyter_lab_config.* are read beside this file, and this file
+// wins key by key, but a section of a derived class wins over one of its base: hence the provider's
+// keys in both, and defaults that would open something spelt out.
+//
+// Kernels keep to TCP on 127.0.0.1: over unix sockets (KernelManager.transport) those of Java,
+// Scala and R never answer. There anybody on the VM could read what a kernel publishes, so kernels
+// that can (ipykernel 7.3, jupyter_client 8.9; older ones ignore the key) encrypt and ask for a
+// key, which is in the connection file.
 std::string jupyter_config_text(const std::filesystem::path& directory,
                                 const Secret& password_hash,
                                 const Secret& token) {
     const Value::Object xsrf_cookie{{"path", "/", {}}, {"secure", true, {}}};
+    const Value::Object provider{{"token", token.reveal(), {}},
+                                 {"secure_cookie", true, {}},
+                                 {"cookie_options", Value::Object{{"samesite", "Lax", {}}}, {}}};
+    auto password_provider = provider;
+    password_provider.push_back({"hashed_password", password_hash.reveal(), {}});
+    password_provider.push_back({"allow_password_change", false, {}});
     return write_json(Value::Object{
                {"ServerApp",
                 Value::Object{
@@ -30,6 +45,13 @@ std::string jupyter_config_text(const std::filesystem::path& directory,
                     {"allow_root", false, {}},
                     {"allow_remote_access", true, {}},
                     {"allow_unauthenticated_access", false, {}},
+                    {"identity_provider_class",
+                     "jupyter_server.auth.identity.PasswordIdentityProvider",
+                     {}},
+                    {"allow_origin", "", {}},
+                    {"allow_origin_pat", "", {}},
+                    {"allow_credentials", false, {}},
+                    {"disable_check_xsrf", false, {}},
                     {"quit_button", false, {}},
                     {"root_dir", directory.string(), {}},
                     {"terminals_enabled", true, {}},
@@ -39,15 +61,9 @@ std::string jupyter_config_text(const std::filesystem::path& directory,
                      {}},
                 },
                 {}},
-               {"IdentityProvider",
-                Value::Object{{"token", token.reveal(), {}},
-                              {"secure_cookie", true, {}},
-                              {"cookie_options", Value::Object{{"samesite", "Lax", {}}}, {}}},
-                {}},
-               {"PasswordIdentityProvider",
-                Value::Object{{"hashed_password", password_hash.reveal(), {}},
-                              {"allow_password_change", false, {}}},
-                {}},
+               {"IdentityProvider", provider, {}},
+               {"PasswordIdentityProvider", password_provider, {}},
+               {"KernelManager", Value::Object{{"transport_encryption", "auto", {}}}, {}},
                {"MappingKernelManager", Value::Object{{"cull_idle_timeout", 0, {}}}, {}},
                {"TerminalManager", Value::Object{{"cull_inactive_timeout", 0, {}}}, {}},
            }) +

@@ -1,8 +1,13 @@
 #include "agent/steps/jupyter_unit.hpp"
 
+#include "agent/base/text.hpp"
 #include "agent/ports/jupyter_identity.hpp"
 #include "agent/ports/layout.hpp"
+#include "agent/ports/notebook_groups.hpp"
 #include "agent/steps/drop_in.hpp"
+
+#include <charconv>
+#include <vector>
 
 namespace agent {
 namespace {
@@ -24,30 +29,106 @@ std::string quoted(const std::string& name, const std::string& value) {
     return "Environment=\"" + name + "=" + text + "\"\n";
 }
 
+// For a user who is in powerful groups: `agent jupyter` leaves them before it starts Jupyter, so
+// that the socket of a docker that is installed later is closed to notebooks too.
+const char* const leave_groups = R"(CapabilityBoundingSet=CAP_SETGID
+AmbientCapabilities=CAP_SETGID
+SystemCallFilter=setgroups capset
+)";
+
+// What sudo needs to become root, and root to install packages. Each of the filters makes systemd
+// before 253 set no_new_privs for a service with User=, ProtectKernel…=, ProtectHostname= and
+// ProtectClock= among them. What is left out of the capabilities and still behind the unit's mounts
+// (another mount, a module, a firewall rule) is done outside: `sudo systemd-run`.
+const char* const allow_sudo = R"(NoNewPrivileges=no
+CapabilityBoundingSet=CAP_CHOWN CAP_DAC_OVERRIDE CAP_DAC_READ_SEARCH CAP_FOWNER CAP_FSETID CAP_KILL
+CapabilityBoundingSet=CAP_SETUID CAP_SETGID CAP_SETPCAP CAP_SETFCAP CAP_SYS_RESOURCE CAP_AUDIT_WRITE
+ProtectSystem=no
+InaccessiblePaths=
+RestrictSUIDSGID=no
+SystemCallFilter=
+SystemCallArchitectures=
+RestrictAddressFamilies=
+RestrictNamespaces=no
+RestrictRealtime=no
+LockPersonality=no
+ProtectClock=no
+ProtectHostname=no
+ProtectKernelLogs=no
+ProtectKernelModules=no
+ProtectKernelTunables=no
+)";
+
 std::string service_drop_in(const Account& user,
                             const std::filesystem::path& program,
-                            const JupyterUnit::Environment& environment) {
+                            const JupyterUnit::Environment& environment,
+                            Sudo sudo,
+                            bool in_powerful_groups) {
     const std::string name = user.name;
     std::string variables;
     for (const auto& [variable, value] : environment)
         variables += quoted(variable, value);
-    return "[Service]\n"
-           "User=" +
-           name + "\n" + "Group=" + std::to_string(user.gid) + "\n" + variables +
-           "ExecStartPre=\n"
-           "ExecStartPre=+/usr/bin/install -d -o " +
-           name + " -g " + layout::front_user + " -m 2750 " + layout::jupyter_runtime_directory +
-           "\n" +
-           "ExecStart=\n"
-           "ExecStart=" +
-           layout::installed_agent + " jupyter --program " + program.string() + " --config " +
-           layout::jupyter_config + "\n";
+    std::string text = "[Service]\n"
+                       "User=" +
+                       name + "\n" + "Group=" + std::to_string(user.gid) + "\n" + variables +
+                       "ExecStartPre=\n"
+                       "ExecStartPre=+/usr/bin/install -d -o " +
+                       name + " -g " + layout::front_user + " -m 2750 " +
+                       layout::jupyter_runtime_directory + "\n" +
+                       "ExecStart=\n"
+                       "ExecStart=" +
+                       layout::installed_agent + " jupyter --program " + program.string() +
+                       " --config " + layout::jupyter_config;
+    if (sudo == Sudo::allowed)
+        return text + " --keep-groups\n" + allow_sudo;
+    text += "\n";
+    return in_powerful_groups ? text + leave_groups : text;
+}
+
+// Asked anew each time: Google's guest agent, docker's package and people change memberships.
+boost::asio::awaitable<Result<bool>> is_in_powerful_groups(StepContext& context, Account user) {
+    Command ask;
+    ask.argv = {"/usr/bin/id", "--groups", "--", user.name};
+    auto outcome = co_await context.run(std::move(ask));
+    if (!outcome)
+        co_return outcome.error();
+    auto answered = require_success(std::move(*outcome), ErrorKind::transient);
+    if (!answered)
+        co_return agent::context(answered.error(), "looking up the groups of " + user.name);
+    std::vector<gid_t> groups;
+    for (const auto& word : split(trim(answered->output), ' ')) {
+        gid_t group{};
+        const auto* const end = word.data() + word.size();
+        if (std::from_chars(word.data(), end, group).ptr != end)
+            co_return permanent("looking up the groups of " + user.name + ": id answered " +
+                                printable(answered->output, 120));
+        groups.push_back(group);
+    }
+    auto named = co_await context.run(name_groups(groups));
+    if (!named)
+        co_return named.error();
+    const auto powerful = powerful_groups(groups, user.gid, std::move(*named));
+    if (!powerful)
+        co_return powerful.error();
+    co_return !powerful->empty();
 }
 
 } // namespace
 
 std::string JupyterUnit::fingerprint() const {
-    return user_ + " " + program_.string();
+    return user_ + " " + program_.string() + (sudo_ == Sudo::allowed ? " sudo" : "");
+}
+
+boost::asio::awaitable<Result<std::string>> JupyterUnit::drop_in(StepContext& context) const {
+    const auto user = co_await existing_account(ports_.accounts, user_);
+    if (!user)
+        co_return user.error();
+    if (sudo_ == Sudo::allowed)
+        co_return service_drop_in(*user, program_, environment_, sudo_, false);
+    const auto powerful = co_await is_in_powerful_groups(context, *user);
+    if (!powerful)
+        co_return powerful.error();
+    co_return service_drop_in(*user, program_, environment_, sudo_, *powerful);
 }
 
 Result<std::string> JupyterUnit::serving() const {
@@ -57,12 +138,11 @@ Result<std::string> JupyterUnit::serving() const {
     return jupyter_serving_status(jupyter_config_id(config->value_or(""), program_));
 }
 
-boost::asio::awaitable<Result<StepCheck>> JupyterUnit::check(StepContext&) {
-    auto user = co_await existing_account(ports_.accounts, user_);
-    if (!user)
-        co_return user.error();
-    if (!drop_in_is(
-            ports_.root, layout::jupyter_unit, service_drop_in(*user, program_, environment_)))
+boost::asio::awaitable<Result<StepCheck>> JupyterUnit::check(StepContext& context) {
+    const auto wanted = co_await drop_in(context);
+    if (!wanted)
+        co_return wanted.error();
+    if (!drop_in_is(ports_.root, layout::jupyter_unit, *wanted))
         co_return StepCheck::due("the unit is not fitted to this machine");
     // At boot systemd starts it beside us: what is on its way is waited for.
     const auto until = ports_.clock.now() + start_limit;
@@ -87,16 +167,15 @@ boost::asio::awaitable<Result<StepCheck>> JupyterUnit::check(StepContext&) {
 }
 
 boost::asio::awaitable<Result<void>> JupyterUnit::apply(StepContext& context) {
-    auto user = co_await existing_account(ports_.accounts, user_);
-    if (!user)
-        co_return user.error();
+    const auto wanted = co_await drop_in(context);
+    if (!wanted)
+        co_return wanted.error();
     const auto expected = serving();
     if (!expected)
         co_return expected.error();
-    const std::string drop_in = service_drop_in(*user, program_, environment_);
-    const bool fitted = drop_in_is(ports_.root, layout::jupyter_unit, drop_in);
+    const bool fitted = drop_in_is(ports_.root, layout::jupyter_unit, *wanted);
     if (!fitted)
-        if (auto written = write_drop_in(ports_.root, layout::jupyter_unit, drop_in); !written)
+        if (auto written = write_drop_in(ports_.root, layout::jupyter_unit, *wanted); !written)
             co_return written;
     auto state = co_await ports_.services.state(layout::jupyter_unit);
     if (!state)

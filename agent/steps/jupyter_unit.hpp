@@ -1,5 +1,5 @@
 // Owns the state: agent-jupyter.service runs Jupyter, as the machine's user, on the configuration
-// that is in place.
+// that is in place, and notebooks can do no more than is asked for.
 #pragma once
 
 #include "agent/graph/step.hpp"
@@ -11,6 +11,9 @@
 
 namespace agent {
 
+// Whether a user who may use sudo or docker may do so in a notebook.
+enum class Sudo { kept_out, allowed };
+
 class JupyterUnit : public Guarantee {
 public:
     using Environment = std::map<std::string, std::string>;
@@ -19,14 +22,17 @@ public:
     JupyterUnit(StepPorts ports,
                 std::string user,
                 std::filesystem::path program,
-                Environment environment = {})
+                Environment environment = {},
+                Sudo sudo = Sudo::kept_out)
         : ports_{std::move(ports)}, user_{std::move(user)}, program_{std::move(program)},
-          environment_{std::move(environment)} {}
+          environment_{std::move(environment)}, sudo_{sudo} {}
     [[nodiscard]] std::string fingerprint() const override;
     boost::asio::awaitable<Result<StepCheck>> check(StepContext& context) override;
     boost::asio::awaitable<Result<void>> apply(StepContext& context) override;
 
 private:
+    // The unit's drop-in as it must be now.
+    boost::asio::awaitable<Result<std::string>> drop_in(StepContext& context) const;
     // What the service says of itself once Jupyter answers on this configuration.
     [[nodiscard]] Result<std::string> serving() const;
     boost::asio::awaitable<Result<void>> wait_until_serving(StepContext& context,
@@ -36,6 +42,7 @@ private:
     std::string user_;
     std::filesystem::path program_; // …/bin/jupyter-lab
     Environment environment_;
+    Sudo sudo_;
 };
 
 } // namespace agent

@@ -5,6 +5,7 @@
 #include "agent/base/stop.hpp"
 #include "agent/ports/documents.hpp"
 #include "agent/ports/jupyter_identity.hpp"
+#include "agent/ports/notebook_groups.hpp"
 #include "agent/ports/probe.hpp"
 #include "agent/supervise/jupyter_policy.hpp"
 
@@ -202,6 +203,28 @@ private:
     bool left_ = false;
 };
 
+boost::asio::awaitable<Result<void>> leave_powerful_groups(JupyterWorld world) {
+    const auto held = world.groups.supplementary();
+    if (!held)
+        co_return held.error();
+    std::vector<gid_t> powerful;
+    if (!held->empty()) {
+        auto named = co_await world.commands.run(name_groups(*held));
+        if (!named)
+            co_return context(named.error(), "asking for the names of the user's groups");
+        auto found = powerful_groups(*held, world.groups.primary(), std::move(*named));
+        if (!found)
+            co_return found.error();
+        powerful = std::move(*found);
+    }
+    const auto left = world.groups.leave(powerful);
+    if (left)
+        co_return Result<void>{};
+    Error error = context(left.error(), "giving up the user's powerful groups");
+    error.next = "run `systemctl restart agent`, which fits the unit to them";
+    co_return error;
+}
+
 int refuse(const Error& error) {
     log::error("Jupyter is not started: " + error.message +
                (error.next.empty() ? "" : "; " + error.next));
@@ -260,6 +283,11 @@ serve_jupyter(JupyterOptions options, JupyterWorld world, std::stop_token stop) 
         co_return refuse(access.error());
     if (const auto removed = remove_stale_socket(access->socket); !removed)
         co_return refuse(removed.error());
+    if (options.groups == PowerfulGroups::left) {
+        const auto left = co_await leave_powerful_groups(world);
+        if (!left)
+            co_return refuse(left.error());
+    }
 
     ChildProgram program;
     program.argv.push_back(options.program.string());

@@ -6,8 +6,10 @@
 #include "agent/base/secret.hpp"
 #include "agent/ports/child.hpp"
 #include "agent/ports/clock.hpp"
+#include "agent/ports/command.hpp"
 #include "agent/ports/http.hpp"
 #include "agent/ports/notify.hpp"
+#include "agent/ports/own_groups.hpp"
 
 #include <boost/asio/awaitable.hpp>
 
@@ -18,9 +20,14 @@
 
 namespace agent {
 
+// What becomes of those that ports/notebook_groups.hpp calls powerful, in Jupyter and all it
+// starts.
+enum class PowerfulGroups { left, kept };
+
 struct JupyterOptions {
     std::filesystem::path program; // /opt/jupyter/bin/jupyter-lab
     std::filesystem::path config;  // /etc/agent/jupyter.json
+    PowerfulGroups groups = PowerfulGroups::left;
 };
 
 struct JupyterWorld {
@@ -28,6 +35,8 @@ struct JupyterWorld {
     HttpClient& http;
     Clock& clock;
     ServiceNotifier& notifier;
+    CommandRunner& commands;
+    OwnGroups& groups;
 };
 
 // What the configuration file says of how Jupyter is reached.
@@ -49,7 +58,8 @@ jupyter_environment(const std::filesystem::path& program,
                     const std::map<std::string, std::string>& inherited);
 
 // Runs until Jupyter has ended; the value is this process's exit status: 0 when `stop` was
-// requested, 78 when the configuration was refused, else 1, so that systemd starts it again.
+// requested, 78 when the configuration was refused or the groups could not be left, else 1, so that
+// systemd starts it again.
 boost::asio::awaitable<int>
 serve_jupyter(JupyterOptions options, JupyterWorld world, std::stop_token stop);
 

@@ -52,6 +52,7 @@ DEBIAN = {
         "openssl",
         "python3-pip",
         "strace",
+        "systemd",
     ],
     "lint": ["python3-pip"],
 }

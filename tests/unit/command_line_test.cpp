@@ -186,6 +186,14 @@ TEST_CASE("command line: the units say what their processes need to know", "[uni
         {"jupyter", "--program", "/opt/jupyter/bin/jupyter-lab", "--config", "/etc/agent/j.json"});
     CHECK(jupyter.program == "/opt/jupyter/bin/jupyter-lab");
     CHECK(jupyter.config == "/etc/agent/j.json");
+    CHECK_FALSE(jupyter.keep_groups);
+    CHECK(parsed_as<command_line::Jupyter>({"jupyter",
+                                            "--program",
+                                            "/opt/jupyter/bin/jupyter-lab",
+                                            "--config",
+                                            "/etc/agent/j.json",
+                                            "--keep-groups"})
+              .keep_groups);
     const auto front = parsed_as<command_line::Front>({"front", "--backend-owner", "1000"});
     CHECK(front.backend_owner == 1000);
     CHECK(front.backend == layout::jupyter_socket);

@@ -83,7 +83,7 @@ TEST_CASE("jupyter_config: it listens on its unix socket and nowhere else", "[un
         REQUIRE(section.value.as_object());
         for (const auto& member : *section.value.as_object())
             for (const std::string key :
-                 {"ip", "port", "certfile", "keyfile", "custom_display_url", "allow_origin"})
+                 {"ip", "port", "certfile", "keyfile", "custom_display_url"})
                 CHECK(member.key != key);
     }
 }
@@ -96,6 +96,24 @@ TEST_CASE("jupyter_config: nobody comes in without the token or the password", "
     CHECK(text_at(config, {"PasswordIdentityProvider", "hashed_password"}) == hash().reveal());
     CHECK(is(config, {"PasswordIdentityProvider", "allow_password_change"}, false));
     CHECK(is(config, {"IdentityProvider", "secure_cookie"}, true));
+}
+
+TEST_CASE("jupyter_config: no section of the user's own files wins over ours", "[unit][steps]") {
+    const Value config = parsed("/home/jupyter/work", hash());
+    // The class that is used: its section would win over its base's.
+    CHECK(text_at(config, {"ServerApp", "identity_provider_class"}) ==
+          "jupyter_server.auth.identity.PasswordIdentityProvider");
+    CHECK(text_at(config, {"PasswordIdentityProvider", "token"}) == token().reveal());
+    CHECK(is(config, {"PasswordIdentityProvider", "secure_cookie"}, true));
+    CHECK(is(config, {"ServerApp", "disable_check_xsrf"}, false));
+    CHECK(is(config, {"ServerApp", "allow_credentials"}, false));
+    CHECK(text_at(config, {"ServerApp", "allow_origin"}).empty());
+    CHECK(text_at(config, {"ServerApp", "allow_origin_pat"}).empty());
+}
+
+TEST_CASE("jupyter_config: kernels that can encrypt do", "[unit][steps]") {
+    CHECK(text_at(parsed("/home/jupyter", hash()), {"KernelManager", "transport_encryption"}) ==
+          "auto");
 }
 
 TEST_CASE("jupyter_config: without a password the token alone opens", "[unit][steps]") {

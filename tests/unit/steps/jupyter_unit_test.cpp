@@ -37,6 +37,7 @@ public:
         auto& user = world.accounts.add("jupyter");
         user.gid = 1234;
         world.put(layout::jupyter_config, "{}\n");
+        is_in("1234", "jupyter:x:1234:\n");
         world.services.on_order = [this](const std::string& order) {
             if (order == "restart agent-jupyter.service")
                 unit() = unit_state("active", "running", serving());
@@ -47,6 +48,15 @@ public:
     [[nodiscard]] std::string serving() const {
         return jupyter_serving_status(
             jupyter_config_id(world.content(layout::jupyter_config), program));
+    }
+    // What `id --groups` and `getent group` say of the user.
+    void is_in(const std::string& numbers, const std::string& named) {
+        world.commands.when({"id", "--groups", "jupyter"}).exits(0, numbers + "\n");
+        world.commands.when({"getent", "group"}).exits(0, named);
+    }
+    [[nodiscard]] std::string fitted() {
+        REQUIRE(world.apply(step).has_value());
+        return world.content(drop_in);
     }
     UnitState& unit() { return world.services.units[layout::jupyter_unit]; }
     [[nodiscard]] std::string why_due() {
@@ -75,6 +85,63 @@ TEST_CASE("jupyter_unit: the unit runs the program as the machine's user", "[uni
     CHECK(machine.why_due().empty());
 }
 
+TEST_CASE("jupyter_unit: a user in powerful groups leaves them in the service", "[unit][steps]") {
+    Machine machine;
+    const std::string plain = machine.fitted();
+    CHECK_THAT(plain, !ContainsSubstring("CAP_"));
+    SECTION("those that need no leaving change nothing") {
+        machine.is_in("1234 44 2000", "jupyter:x:1234:\nvideo:x:44:jupyter\nlab:x:2000:jupyter\n");
+        CHECK(machine.why_due().empty());
+    }
+    SECTION("whoever was added to one gets another unit, and it back when he was taken out") {
+        machine.is_in("1234 998", "jupyter:x:1234:\ndocker:x:998:jupyter\n");
+        CHECK(machine.why_due() == "the unit is not fitted to this machine");
+        const std::string leaving = machine.fitted();
+        CHECK(leaving == plain +
+                             "CapabilityBoundingSet=CAP_SETGID\nAmbientCapabilities=CAP_SETGID\n"
+                             "SystemCallFilter=setgroups capset\n");
+        CHECK(machine.why_due().empty());
+        machine.is_in("1234", "jupyter:x:1234:\n");
+        CHECK(machine.fitted() == plain);
+    }
+    SECTION("what cannot be asked is not taken for none") {
+        machine.world.commands.when({"getent", "group"}).times_out();
+        const auto checked = machine.world.check(machine.step);
+        REQUIRE(checked.has_error());
+        CHECK(checked.error().kind == ErrorKind::transient);
+        machine.is_in("uid=1234", "");
+        CHECK(machine.world.check(machine.step).has_error());
+    }
+}
+
+TEST_CASE("jupyter_unit: sudo is allowed and kept out again as the configuration says",
+          "[unit][steps]") {
+    Machine machine;
+    machine.is_in("1234 27", "jupyter:x:1234:\nsudo:x:27:jupyter\n");
+    const std::string closed = machine.fitted();
+    CHECK_THAT(closed, !ContainsSubstring("--keep-groups"));
+    CHECK_THAT(closed, !ContainsSubstring("NoNewPrivileges"));
+
+    JupyterUnit allowing{machine.world.ports(), "jupyter", program, {}, Sudo::allowed};
+    CHECK(allowing.fingerprint() != machine.step.fingerprint());
+    CHECK_FALSE(machine.world.check(allowing).value().satisfied);
+    machine.world.services.orders.clear();
+    REQUIRE(machine.world.apply(allowing).has_value());
+    const std::string open = machine.world.content(drop_in);
+    for (const std::string line : {" --keep-groups\n",
+                                   "\nNoNewPrivileges=no\n",
+                                   "\nProtectSystem=no\n",
+                                   "\nSystemCallFilter=\n",
+                                   "\nInaccessiblePaths=\n"})
+        CHECK_THAT(open, ContainsSubstring(line));
+    CHECK_THAT(open, !ContainsSubstring("AmbientCapabilities"));
+    CHECK(machine.world.services.orders ==
+          Orders{"daemon-reload", "restart agent-jupyter.service"});
+
+    CHECK(machine.why_due() == "the unit is not fitted to this machine");
+    CHECK(machine.fitted() == closed);
+}
+
 TEST_CASE("jupyter_unit: new definitions are read before they are started", "[unit][steps]") {
     Machine machine;
     REQUIRE(machine.world.apply(machine.step).has_value());
@@ -92,7 +159,8 @@ TEST_CASE("jupyter_unit: running on this very configuration is all it takes", "[
         CHECK(machine.why_due().empty());
     }
     SECTION("another program") {
-        JupyterUnit other{machine.world.ports(), "jupyter", "/opt/jupyter/bin/jupyter-notebook"};
+        JupyterUnit other{
+            machine.world.ports(), "jupyter", "/opt/jupyter/bin/jupyter-notebook", Sudo::kept_out};
         CHECK_FALSE(machine.world.check(other).value().satisfied);
     }
     SECTION("not running") {

@@ -3,6 +3,7 @@
 #include "agent/supervise/jupyter_service.hpp"
 #include "tests/fakes/fake_child.hpp"
 #include "tests/fakes/fake_clock.hpp"
+#include "tests/fakes/fake_commands.hpp"
 #include "tests/fakes/fake_notifier.hpp"
 #include "tests/support/run_coroutine.hpp"
 #include "tests/support/temp_root.hpp"
@@ -69,9 +70,27 @@ private:
     Monotonic begin_ = clock_.now();
 };
 
+// This process's groups, as the unit lets it leave them.
+class FakeGroups final : public OwnGroups {
+public:
+    [[nodiscard]] gid_t primary() const override { return 1000; }
+    [[nodiscard]] Result<std::vector<gid_t>> supplementary() const override { return held; }
+    Result<void> leave(const std::vector<gid_t>& groups) override {
+        if (!may_leave && !groups.empty())
+            return misconfigured("leaving groups: Operation not permitted");
+        left.push_back(groups);
+        return {};
+    }
+
+    std::vector<gid_t> held{1000};
+    bool may_leave = true;
+    std::vector<std::vector<gid_t>> left; // each time
+};
+
 class Stage {
 public:
     Stage() {
+        commands.when({"getent", "group"}).exits(0, "someone:x:1000:\n");
         write_config(R"({"ServerApp":{"sock":")" + socket().string() +
                      R"("},"IdentityProvider":{"token":")" + token + R"("}})");
         children.child.on_signal = [this](int number) {
@@ -101,9 +120,10 @@ public:
                 happens();
         };
     }
-    int serve() {
-        const JupyterWorld world{children, http, clock, notifier};
-        return test::run_coroutine(io, serve_jupyter(options(), world, stop.get_token()));
+    int serve() { return serve(options()); }
+    int serve(JupyterOptions with) {
+        const JupyterWorld world{children, http, clock, notifier, commands, groups};
+        return test::run_coroutine(io, serve_jupyter(std::move(with), world, stop.get_token()));
     }
     [[nodiscard]] Monotonic::duration passed() const { return clock.now() - begin_; }
 
@@ -113,6 +133,8 @@ public:
     test::FakeChildLauncher children{clock};
     JupyterHttp http{clock};
     test::FakeNotifier notifier;
+    test::FakeCommands commands;
+    FakeGroups groups;
     std::stop_source stop;
     std::string content;
 
@@ -132,6 +154,45 @@ TEST_CASE("jupyter: ready is said when the probe has passed, with what is served
     CHECK(stage.notifier.words ==
           Words{"STATUS=starting Jupyter", stage.serving(), "READY=1", "STOPPING=1"});
     CHECK(stage.children.child.signals == std::vector<int>{SIGTERM});
+}
+
+TEST_CASE("jupyter: powerful groups are left before it is started", "[unit][supervise]") {
+    Stage stage;
+    stage.groups.held = {4, 44, 1000, 2000};
+    stage.commands.when({"getent", "group"})
+        .exits(0, "adm:x:4:\nvideo:x:44:\nsomeone:x:1000:\ndocker:x:2000:someone\n");
+    stage.children.child.on_tick = [&](Monotonic) { stage.stop.request_stop(); };
+    SECTION("unless they are to be kept") {
+        auto options = stage.options();
+        options.groups = PowerfulGroups::kept;
+        CHECK(stage.serve(options) == 0);
+        CHECK(stage.groups.left.empty());
+        CHECK(stage.children.launched.size() == 1);
+    }
+    SECTION("these and no others") {
+        CHECK(stage.serve() == 0);
+        CHECK(stage.groups.left == std::vector<std::vector<gid_t>>{{4, 2000}});
+        CHECK(stage.children.launched.size() == 1);
+    }
+    SECTION("and where that is not allowed it is not started") {
+        stage.groups.may_leave = false;
+        CHECK(stage.serve() == 78);
+        CHECK(stage.children.launched.empty());
+    }
+    SECTION("and where their names cannot be had it is tried again") {
+        stage.commands.when({"getent", "group"}).times_out();
+        CHECK(stage.serve() == 1);
+        CHECK(stage.children.launched.empty());
+    }
+}
+
+TEST_CASE("jupyter: capabilities are given up even where no group is left", "[unit][supervise]") {
+    Stage stage;
+    stage.groups.held = {};
+    stage.at(1s, [&] { stage.stop.request_stop(); });
+    CHECK(stage.serve() == 0);
+    CHECK(stage.groups.left == std::vector<std::vector<gid_t>>{{}});
+    CHECK(stage.commands.ran.empty());
 }
 
 TEST_CASE("jupyter: it is probed on its own socket, and only our own process is believed",
