@@ -12,6 +12,11 @@ namespace {
 
 constexpr std::size_t token_bytes = 32;
 
+// No login shell, whose /etc/profile would forget where the environment's programs are. Jupyter's
+// own directory is no place to be; one that the browser asked for is.
+constexpr const char* terminal_shell =
+    R"([ "$PWD" != / ] || cd "$JUPYTER_SERVER_ROOT"; exec "${SHELL:-/bin/bash}")";
+
 } // namespace
 
 // No NotebookApp section: it would override ServerApp wherever notebook_shim is loaded. No address,
@@ -21,10 +26,10 @@ constexpr std::size_t token_bytes = 32;
 // wins key by key, but a section of a derived class wins over one of its base: hence the provider's
 // keys in both, and defaults that would open something spelt out.
 //
-// Kernels keep to TCP on 127.0.0.1: over unix sockets (KernelManager.transport) those of Java,
-// Scala and R never answer. There anybody on the VM could read what a kernel publishes, so kernels
-// that can (ipykernel 7.3, jupyter_client 8.9; older ones ignore the key) encrypt and ask for a
-// key, which is in the connection file.
+// Kernels keep to TCP on 127.0.0.1, where whoever has an account on the VM can read what they
+// publish, but not make them do anything. Over unix sockets (KernelManager.transport) the kernels
+// of Java and Scala do not answer; when they encrypt (transport_encryption), `jupyter console
+// --existing` and qtconsole do not get through to them (jupyter_client 8.10).
 std::string jupyter_config_text(const std::filesystem::path& directory,
                                 const Secret& password_hash,
                                 const Secret& token) {
@@ -55,6 +60,10 @@ std::string jupyter_config_text(const std::filesystem::path& directory,
                     {"quit_button", false, {}},
                     {"root_dir", directory.string(), {}},
                     {"terminals_enabled", true, {}},
+                    {"terminado_settings",
+                     Value::Object{
+                         {"shell_command", Value::Array{"/bin/sh", "-c", terminal_shell}, {}}},
+                     {}},
                     {"cookie_secret_file", layout::cookie_secret, {}},
                     {"tornado_settings",
                      Value::Object{{"xsrf_cookie_kwargs", xsrf_cookie, {}}},
@@ -63,7 +72,6 @@ std::string jupyter_config_text(const std::filesystem::path& directory,
                 {}},
                {"IdentityProvider", provider, {}},
                {"PasswordIdentityProvider", password_provider, {}},
-               {"KernelManager", Value::Object{{"transport_encryption", "auto", {}}}, {}},
                {"MappingKernelManager", Value::Object{{"cull_idle_timeout", 0, {}}}, {}},
                {"TerminalManager", Value::Object{{"cull_inactive_timeout", 0, {}}}, {}},
            }) +

@@ -256,8 +256,12 @@ std::map<std::string, std::string>
 jupyter_environment(const std::filesystem::path& program,
                     const std::map<std::string, std::string>& inherited) {
     const auto bin = program.parent_path();
+    const auto home = inherited.find("HOME");
+    // Where `pip install --user` puts them; a terminal reads no ~/.profile that would say so.
+    const std::string own_programs =
+        home == inherited.end() || home->second.empty() ? "" : ":" + home->second + "/.local/bin";
     std::map<std::string, std::string> variables{
-        {"PATH", bin.string() + ":/usr/local/bin:/usr/bin:/bin"},
+        {"PATH", bin.string() + own_programs + ":/usr/local/bin:/usr/bin:/bin"},
         {"LANG", "C.UTF-8"},
         {"SHELL", "/bin/bash"}, // what Jupyter's terminals run
         // Else a syntax error in the configuration is logged and Jupyter starts with its defaults.

@@ -2,8 +2,8 @@
 
 Debian packages come from the machine's own apt sources. What Debian's stable release does not have
 goes into the testbed's cache: Catch2 from a newer Debian's signed source package, clang-format,
-clang-tidy and selenium, pinned, from the machine's Python package index, and a Go that is new
-enough from its module proxy.
+clang-tidy, selenium and a websocket client, pinned, from the machine's Python package index, and a
+Go that is new enough from its module proxy.
 """
 
 import hashlib
@@ -60,8 +60,9 @@ CATCH2 = "3.7"
 CATCH2_SUITE = "trixie"
 GO = (1, 26, 0)
 SELENIUM = "selenium==4.27.1"
+WEBSOCKET = "websocket-client==1.8.0"
 WHEELS = {
-    "test": [SELENIUM],
+    "test": [SELENIUM, WEBSOCKET],
     "lint": ["clang-format==23.1.5", "clang-tidy==23.1.4"],
 }
 

@@ -1,4 +1,5 @@
 #include "agent/host/process_groups.hpp"
+#include "tests/support/result_value.hpp"
 
 #include <catch2/catch_test_macros.hpp>
 

@@ -111,9 +111,16 @@ TEST_CASE("jupyter_config: no section of the user's own files wins over ours", "
     CHECK(text_at(config, {"ServerApp", "allow_origin_pat"}).empty());
 }
 
-TEST_CASE("jupyter_config: kernels that can encrypt do", "[unit][steps]") {
-    CHECK(text_at(parsed("/home/jupyter", hash()), {"KernelManager", "transport_encryption"}) ==
-          "auto");
+TEST_CASE("jupyter_config: a terminal is no login shell, which would forget the environment",
+          "[unit][steps]") {
+    const Value config = parsed("/home/jupyter", hash());
+    const Value* command = at(config, {"ServerApp", "terminado_settings", "shell_command"});
+    REQUIRE(command);
+    REQUIRE(command->as_array());
+    const auto& words = *command->as_array();
+    REQUIRE(words.size() == 3);
+    CHECK(*words[0].as_string() == "/bin/sh");
+    CHECK_THAT(*words[2].as_string(), ContainsSubstring("exec \"${SHELL:-/bin/bash}\""));
 }
 
 TEST_CASE("jupyter_config: without a password the token alone opens", "[unit][steps]") {

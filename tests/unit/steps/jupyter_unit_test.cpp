@@ -159,8 +159,7 @@ TEST_CASE("jupyter_unit: running on this very configuration is all it takes", "[
         CHECK(machine.why_due().empty());
     }
     SECTION("another program") {
-        JupyterUnit other{
-            machine.world.ports(), "jupyter", "/opt/jupyter/bin/jupyter-notebook", Sudo::kept_out};
+        JupyterUnit other{machine.world.ports(), "jupyter", "/opt/jupyter/bin/jupyter-notebook"};
         CHECK_FALSE(machine.world.check(other).value().satisfied);
     }
     SECTION("not running") {

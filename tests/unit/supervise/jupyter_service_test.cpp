@@ -409,7 +409,9 @@ TEST_CASE("jupyter's environment: who the user is, and where the programs are",
         {"USER", "ada"},
         {"LOGNAME", "ada"},
         {"SHELL", "/bin/bash"},
-        {"PATH", (directory.path() / "bin").string() + ":/usr/local/bin:/usr/bin:/bin"},
+        {"PATH",
+         (directory.path() / "bin").string() +
+             ":/home/ada/.local/bin:/usr/local/bin:/usr/bin:/bin"},
         {"LANG", "C.UTF-8"},
         {"TRAITLETS_APPLICATION_RAISE_CONFIG_FILE_ERROR", "1"}};
     SECTION("beside a plain Python") {
