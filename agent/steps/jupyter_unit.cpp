@@ -81,7 +81,7 @@ std::string service_drop_in(const Account& user,
                        " --config " + layout::jupyter_config;
     if (sudo == Sudo::allowed)
         return text + " --keep-groups\n" + allow_sudo;
-    text += "\n";
+    text += '\n';
     return in_powerful_groups ? text + leave_groups : text;
 }
 

@@ -72,6 +72,7 @@ TEST_CASE("exposure: the front can do next to nothing", "[unit][units]") {
     REQUIRE(world.apply(certificate).has_value());
     Front front{world.ports(), "jupyter", 8888, Reach::everywhere};
     world.services.units[layout::front_unit].active = "failed";
+    world.commands.when({"ss"}).exits(0);
     CHECK(world.apply(front).has_error());
     CHECK(is_at_most(15, world, layout::front_unit));
 }
