@@ -158,8 +158,8 @@ ControlAnswer answer_to_retry(const Status& status,
 
 Daemon::Daemon(World world)
     : world_{std::move(world)}, accounts_{world_.accounts},
-      ports_{world_.root, accounts_, world_.services, world_.clock}, status_file_{world_.root},
-      console_{world_.root}, step_log_{world_.root, world_.clock},
+      ports_{world_.root, accounts_, world_.services, world_.clock, world_.front_control},
+      status_file_{world_.root}, console_{world_.root}, step_log_{world_.root, world_.clock},
       guest_attributes_{world_.metadata, world_.clock, world_.root},
       control_desk_{{world_.root,
                      world_.accounts,

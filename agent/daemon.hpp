@@ -9,6 +9,7 @@
 #include "agent/ports/clock.hpp"
 #include "agent/ports/command.hpp"
 #include "agent/ports/control.hpp"
+#include "agent/ports/front_control.hpp"
 #include "agent/ports/metadata.hpp"
 #include "agent/ports/notify.hpp"
 #include "agent/ports/privileges.hpp"
@@ -43,6 +44,7 @@ public:
         CommandRunner& commands;
         Accounts& accounts;
         ServiceManager& services;
+        FrontControl& front_control;
         Clock& clock;
         MetadataSource& metadata;
         ServiceNotifier& notifier;

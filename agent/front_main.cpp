@@ -3,6 +3,7 @@
 #include "agent/base/files.hpp"
 #include "agent/base/text.hpp"
 #include "agent/front/front.hpp"
+#include "agent/host/front_control_socket.hpp"
 #include "agent/host/http_client.hpp"
 #include "agent/host/systemd_notify.hpp"
 #include "agent/host/tls_server.hpp"
@@ -14,6 +15,7 @@
 #include <boost/asio/io_context.hpp>
 
 #include <cstdlib>
+#include <functional>
 #include <stop_token>
 #include <string>
 #include <utility>
@@ -22,6 +24,8 @@ namespace agent {
 namespace {
 
 namespace asio = boost::asio;
+
+constexpr uid_t root = 0;
 
 Result<Secret> read_secret(const std::filesystem::path& given, const std::string& credential) {
     std::filesystem::path path = given;
@@ -42,6 +46,17 @@ Result<Secret> read_secret(const std::filesystem::path& given, const std::string
     return Secret{std::move(**content)};
 }
 
+std::function<Result<std::string>(const Secret&)> replace_in(TlsServer& server) {
+    return [&server](const Secret& pem) -> Result<std::string> {
+        const auto facts = read_certificate(pem.reveal());
+        if (!facts)
+            return facts.error();
+        if (auto replaced = server.replace(pem); !replaced)
+            return replaced.error();
+        return facts->sha256;
+    };
+}
+
 asio::awaitable<int> serve(FrontWorld world, FrontSettings settings, std::stop_token stop) {
     co_await run_front(std::move(world), std::move(settings), std::move(stop));
     co_return 0;
@@ -60,21 +75,24 @@ Result<void> front_main(FrontOptions options) {
     const auto token = read_secret(options.token, "token");
     if (!token)
         return token.error();
-    const auto server = TlsServer::from_pem(*pem);
+    auto server = TlsServer::from_pem(*pem);
     if (!server)
         return server.error();
     if (options.listeners.empty()) {
         auto held = sockets_from_systemd();
         if (!held)
             return held.error();
-        options.listeners = std::move(*held);
+        options.listeners = std::move(held->listeners);
+        options.control = held->control;
     }
 
     asio::io_context io{1};
     std::stop_source stop;
     BeastHttpClient http{io, stop.get_token()};
     UnixBackend backend{io.get_executor(), options.backend, options.backend_owner};
-    FrontWorld world{{}, backend, http, notifier};
+    FrontWorld world{{}, backend, http, notifier, nullptr, replace_in(*server)};
+    if (options.control >= 0)
+        world.control = listen_for_front_control(io.get_executor(), options.control, root);
     for (const int socket : options.listeners) {
         auto listener = listen_on(io.get_executor(), socket, *server);
         if (!listener)

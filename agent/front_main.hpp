@@ -19,6 +19,7 @@ struct FrontOptions {
     uid_t backend_owner = static_cast<uid_t>(-1); // must be given
     std::filesystem::path status_file = layout::status_file;
     std::vector<int> listeners; // empty: those that systemd holds for this process
+    int control = -1;           // of theirs: where another certificate is handed over; -1: nowhere
 };
 
 // Serves until SIGTERM or SIGINT; the Error is why it could not begin.

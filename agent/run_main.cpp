@@ -5,6 +5,7 @@
 #include "agent/commands/password.hpp"
 #include "agent/daemon.hpp"
 #include "agent/host/control_socket.hpp"
+#include "agent/host/front_control_socket.hpp"
 #include "agent/host/gce_metadata.hpp"
 #include "agent/host/getent_accounts.hpp"
 #include "agent/host/http_client.hpp"
@@ -81,6 +82,7 @@ Result<int> run_main() {
     ProcessCommandRunner commands{io, stop.get_token()};
     GetentAccounts accounts{commands};
     SystemdServices services{commands};
+    SocketFrontControl front_control{io.get_executor(), root / layout::front_control};
     SystemClock clock{io, stop.get_token()};
     BeastHttpClient http{io, stop.get_token()};
     GceMetadata metadata{http, *endpoint};
@@ -97,6 +99,7 @@ Result<int> run_main() {
                    commands,
                    accounts,
                    services,
+                   front_control,
                    clock,
                    metadata,
                    notifier,
@@ -126,7 +129,9 @@ Result<int> plan_main(PlanOptions options) {
     SystemClock clock{io, stop.get_token()};
     BeastHttpClient http{io, stop.get_token()};
     GceMetadata metadata{http, *endpoint};
-    const PlanWorld world{io, Root{}, commands, accounts, services, clock, metadata};
+    const Root root;
+    SocketFrontControl front_control{io.get_executor(), root / layout::front_control};
+    const PlanWorld world{io, root, commands, accounts, services, clock, metadata, front_control};
     try {
         return run_main_loop(io, stop, plan_command(options, world, std::cout, std::cerr));
     } catch (const Stopped&) {

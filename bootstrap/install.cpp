@@ -16,6 +16,7 @@ AGENT_PIECE(config);
 AGENT_PIECE(agent_service);
 AGENT_PIECE(front_service);
 AGENT_PIECE(front_socket);
+AGENT_PIECE(front_control_socket);
 AGENT_PIECE(jupyter_service);
 AGENT_PIECE(sysusers);
 #undef AGENT_PIECE
@@ -135,6 +136,10 @@ std::vector<PayloadFile> payload() {
          Replace::always},
         {AGENT_PIECE(front_socket),
          "/usr/local/lib/systemd/system/agent-front.socket",
+         0644,
+         Replace::always},
+        {AGENT_PIECE(front_control_socket),
+         "/usr/local/lib/systemd/system/agent-front-control.socket",
          0644,
          Replace::always},
         {AGENT_PIECE(jupyter_service),

@@ -15,6 +15,7 @@ payload_\name\()_end:
     piece agent_service, PAYLOAD_AGENT_SERVICE
     piece front_service, PAYLOAD_FRONT_SERVICE
     piece front_socket, PAYLOAD_FRONT_SOCKET
+    piece front_control_socket, PAYLOAD_FRONT_CONTROL_SOCKET
     piece jupyter_service, PAYLOAD_JUPYTER_SERVICE
     piece sysusers, PAYLOAD_SYSUSERS
 

@@ -118,7 +118,7 @@ plan_command(PlanOptions options, PlanWorld world, std::ostream& out, std::ostre
         co_return refuse(ledger.error(), err);
     prospect.notes.insert(prospect.notes.end(), ledger->notes().begin(), ledger->notes().end());
     AccountMemory accounts{world.accounts};
-    const StepPorts ports{world.root, accounts, world.services, world.clock};
+    const StepPorts ports{world.root, accounts, world.services, world.clock, world.front_control};
     Engine::World engine_world{world.io,
                                world.commands,
                                world.clock,

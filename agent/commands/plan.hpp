@@ -6,6 +6,7 @@
 #include "agent/ports/account.hpp"
 #include "agent/ports/clock.hpp"
 #include "agent/ports/command.hpp"
+#include "agent/ports/front_control.hpp"
 #include "agent/ports/metadata.hpp"
 #include "agent/ports/services.hpp"
 #include "agent/settings.hpp"
@@ -32,6 +33,7 @@ struct PlanWorld {
     ServiceManager& services;
     Clock& clock;
     MetadataSource& metadata;
+    FrontControl& front_control;
 };
 
 // Must be root: the checks look where others may not. The exit code: 0 when a plan could be made,

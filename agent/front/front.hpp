@@ -3,6 +3,7 @@
 
 #include "agent/base/secret.hpp"
 #include "agent/front/gate.hpp"
+#include "agent/ports/front_control.hpp"
 #include "agent/ports/http.hpp"
 #include "agent/ports/notify.hpp"
 #include "agent/ports/stream.hpp"
@@ -11,6 +12,7 @@
 
 #include <chrono>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <stop_token>
 #include <string>
@@ -19,8 +21,9 @@
 namespace agent {
 
 struct FrontTimes {
+    // In all, however the bytes trickle in.
     std::chrono::milliseconds handshake{std::chrono::seconds{10}}; // first byte and TLS together
-    std::chrono::milliseconds request{std::chrono::seconds{10}};   // for the head of one request
+    std::chrono::milliseconds request{std::chrono::seconds{10}};   // the head of the first request
     std::chrono::milliseconds answer{std::chrono::seconds{10}};    // for the peer to take an answer
     std::chrono::milliseconds linger{std::chrono::seconds{1}};     // for the peer to end after it
     std::chrono::milliseconds connect{std::chrono::seconds{2}};    // to the backend
@@ -44,8 +47,14 @@ struct FrontWorld {
     Backend& backend; // the same socket as FrontSettings::backend: what is relayed to
     HttpClient& http;
     ServiceNotifier& notifier;
+    std::unique_ptr<FrontControlListener> control; // none: certificate and token stay as they are
+    // What new connections are to be served with; returns its SHA-256. Of an Error nothing changes.
+    std::function<Result<std::string>(const Secret& pem)> replace_certificate;
 };
 
+// A connection has asked for something once TLS stands and the head of its first request is whole;
+// until then it is a newcomer (limits.hpp), and Jupyter hears nothing of it.
+//
 // What it tells systemd of itself begins with "certificate " and the first 12 digits of the
 // certificate's SHA-256: who replaced the file sees by it when the new one is served.
 // Probes once, says READY, serves until `stop`; then accepts nothing more, lets sessions go on for

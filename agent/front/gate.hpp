@@ -40,6 +40,9 @@ public:
     void probed(const ProbeObservation& observation, Monotonic now);
     // A session found the backend gone, or another process there: the page, and a probe at once.
     void lost(Monotonic now);
+    // A session was not answered, which may be its own fault: a probe at once, and as it is till
+    // then.
+    void doubted(Monotonic now) { next_probe_ = now; }
 
     [[nodiscard]] bool open() const { return process_.has_value(); }
     [[nodiscard]] bool open_to(pid_t process) const { return process_ == process; }

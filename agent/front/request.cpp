@@ -21,12 +21,27 @@ bool is_target(std::string_view text) {
            std::all_of(text.begin(), text.end(), [](char c) { return c > 0x20 && c < 0x7F; });
 }
 
+bool all_of(std::string_view text, std::string_view besides) {
+    return !text.empty() && std::all_of(text.begin(), text.end(), [&](char c) {
+        return is_letter_or_digit(c) || besides.find(c) != std::string_view::npos;
+    });
+}
+
 // A name, an IPv4 address or an IPv6 one in brackets, and perhaps a port.
 bool is_host(std::string_view text) {
-    return !text.empty() && text.size() <= 300 && std::all_of(text.begin(), text.end(), [](char c) {
-        return is_letter_or_digit(c) ||
-               std::string_view{"-._:[]"}.find(c) != std::string_view::npos;
-    });
+    if (text.size() > 300)
+        return false;
+    if (const auto port = text.rfind(':');
+        port != std::string_view::npos && text.find(']', port) == std::string_view::npos) {
+        const auto digits = text.substr(port + 1);
+        if (digits.empty() || digits.size() > 5 ||
+            digits.find_first_not_of("0123456789") != std::string_view::npos)
+            return false;
+        text = text.substr(0, port);
+    }
+    if (text.starts_with('[') && text.ends_with(']'))
+        return all_of(text.substr(1, text.size() - 2), ":.");
+    return all_of(text, "-._");
 }
 
 std::string_view next_line(std::string_view& rest) {

@@ -1,13 +1,15 @@
 #include "agent/host/socket_stream.hpp"
 
 #include <boost/asio/as_tuple.hpp>
-#include <boost/asio/buffer.hpp>
 #include <boost/asio/error.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
-#include <boost/asio/write.hpp>
 
+#include <cerrno>
 #include <cstdint>
+#include <cstring>
+
+#include <sys/socket.h>
 
 namespace agent {
 namespace {
@@ -42,31 +44,30 @@ SocketStream::SocketStream(Socket socket) : state_{std::make_shared<State>(std::
 }
 
 SocketStream::~SocketStream() {
-    SocketStream::close();
+    if (state_)
+        SocketStream::close();
 }
 
-asio::awaitable<Result<std::size_t>> SocketStream::read_some(std::span<char> buffer) {
-    const auto state = state_;
-    if (!state->usable())
-        co_return state->error("reading", {});
-    const auto [code, count] =
-        co_await state->socket.async_read_some(asio::buffer(buffer.data(), buffer.size()), quietly);
-    if (code == asio::error::eof)
-        co_return std::size_t{0};
-    if (code)
-        co_return state->error("reading", code);
-    co_return count;
+Result<std::optional<std::size_t>> SocketStream::try_read(std::span<char> buffer) {
+    if (auto end = ended("reading"))
+        return *std::move(end);
+    const auto got = ::recv(descriptor(), buffer.data(), buffer.size(), MSG_DONTWAIT);
+    if (got >= 0)
+        return std::optional{static_cast<std::size_t>(got)};
+    if (errno == EAGAIN || errno == EINTR)
+        return std::optional<std::size_t>{};
+    return transient(std::string{"reading failed: "} + std::strerror(errno) + ".");
 }
 
-asio::awaitable<Result<void>> SocketStream::write_all(std::string_view bytes) {
-    const auto state = state_;
-    if (!state->usable())
-        co_return state->error("writing", {});
-    const auto [code, count] = co_await asio::async_write(
-        state->socket, asio::buffer(bytes.data(), bytes.size()), quietly);
-    if (code)
-        co_return state->error("writing", code);
-    co_return Result<void>{};
+Result<std::size_t> SocketStream::try_write(std::string_view bytes) {
+    if (auto end = ended("writing"))
+        return *std::move(end);
+    const auto sent = ::send(descriptor(), bytes.data(), bytes.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (sent >= 0)
+        return static_cast<std::size_t>(sent);
+    if (errno == EAGAIN || errno == EINTR)
+        return std::size_t{0};
+    return transient(std::string{"writing failed: "} + std::strerror(errno) + ".");
 }
 
 asio::awaitable<Result<void>> SocketStream::finish_writing() {
@@ -82,6 +83,11 @@ void SocketStream::close() {
     state_->timer.cancel();
     boost::system::error_code ignored;
     state_->socket.close(ignored);
+}
+
+void SocketStream::interrupt() {
+    boost::system::error_code ignored;
+    state_->socket.cancel(ignored);
 }
 
 void SocketStream::expires_after(std::optional<std::chrono::milliseconds> limit) {
@@ -111,6 +117,12 @@ asio::awaitable<Result<void>> SocketStream::wait(Readiness readiness) {
     if (code || !state->usable())
         co_return state->error("waiting for the peer", code);
     co_return Result<void>{};
+}
+
+std::optional<Error> SocketStream::ended(std::string_view doing) const {
+    if (state_->usable())
+        return std::nullopt;
+    return state_->error(doing, {});
 }
 
 int SocketStream::descriptor() {

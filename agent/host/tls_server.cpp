@@ -154,9 +154,11 @@ struct TlsServer::State {
     BioMethod wire;
 };
 
-Result<TlsServer> TlsServer::from_pem(const Secret& combined_pem) {
+namespace {
+
+Result<std::shared_ptr<const TlsServer::State>> make_state(const Secret& combined_pem) {
     ERR_clear_error();
-    auto state = std::make_shared<State>();
+    auto state = std::make_shared<TlsServer::State>();
     state->context.reset(SSL_CTX_new(TLS_server_method()));
     state->wire.reset(BIO_meth_new(BIO_get_new_index() + BIO_TYPE_SOURCE_SINK, "agent socket"));
     SSL_CTX* context = state->context.get();
@@ -181,7 +183,24 @@ Result<TlsServer> TlsServer::from_pem(const Secret& combined_pem) {
         return permanent("OpenSSL refuses our TLS settings: " + openssl_reason() + ".");
     if (auto used = use_pem(context, combined_pem.reveal()); !used)
         return used.error();
-    return TlsServer{std::move(state)};
+    return std::shared_ptr<const TlsServer::State>{std::move(state)};
+}
+
+} // namespace
+
+Result<TlsServer> TlsServer::from_pem(const Secret& combined_pem) {
+    auto state = make_state(combined_pem);
+    if (!state)
+        return state.error();
+    return TlsServer{std::make_shared<std::shared_ptr<const State>>(std::move(*state))};
+}
+
+Result<void> TlsServer::replace(const Secret& combined_pem) {
+    auto state = make_state(combined_pem);
+    if (!state)
+        return state.error();
+    *current_ = std::move(*state);
+    return {};
 }
 
 namespace {
@@ -220,52 +239,73 @@ public:
     [[nodiscard]] const std::string& peer_network() const override { return network_; }
     asio::awaitable<Result<std::optional<unsigned char>>> peek() override;
     asio::awaitable<Result<void>> start_tls() override;
-    asio::awaitable<Result<std::size_t>> read_some(std::span<char> buffer) override;
-    asio::awaitable<Result<void>> write_all(std::string_view bytes) override;
+    Result<std::optional<std::size_t>> try_read(std::span<char> buffer) override;
+    Result<std::size_t> try_write(std::string_view bytes) override;
+    asio::awaitable<Result<void>> readable() override { return socket_.wait(reading_waits_for_); }
+    asio::awaitable<Result<void>> writable() override { return socket_.wait(writing_waits_for_); }
     asio::awaitable<Result<void>> finish_writing() override;
     void close() override { socket_.close(); }
+    void interrupt() override { socket_.interrupt(); }
     void expires_after(std::optional<std::chrono::milliseconds> limit) override {
         socket_.expires_after(limit);
     }
 
 private:
-    enum class Progress { done, ended };
-    // Repeats `step` (an SSL_ call that returns 1 on success) until it is done; waits between.
+    enum class Progress { done, ended, blocked };
+    // Makes one SSL_ call, which returns 1 on success; when it is blocked, `waits_for` says by
+    // what.
+    template <class Step>
+    Result<Progress> attempt(std::string_view doing, Readiness& waits_for, Step step);
+    // Repeats the call until it is not blocked; waits between.
     template <class Step>
     asio::awaitable<Result<Progress>> drive(std::string_view doing, Step step);
 
+    std::shared_ptr<const TlsServer::State> state_;
     TlsServer server_;
     std::string network_;
     SocketStream socket_;
     Wire wire_;
     Ssl ssl_;
+    Readiness reading_waits_for_ = Readiness::readable;
+    Readiness writing_waits_for_ = Readiness::writable;
     bool broken_ = false; // OpenSSL forbids SSL_shutdown after a fatal error
 };
+
+template <class Step>
+Result<TlsConnection::Progress>
+TlsConnection::attempt(std::string_view doing, Readiness& waits_for, Step step) {
+    // The descriptor is gone after close(), and its number may soon be somebody else's.
+    if (auto end = socket_.ended(doing))
+        return *std::move(end);
+    if (broken_)
+        return transient(std::string{doing} + " ended: the connection was closed.");
+    ERR_clear_error();
+    const int result = step();
+    const int system = errno;
+    if (result > 0)
+        return Progress::done;
+    const int reason = SSL_get_error(ssl_.get(), result);
+    if (reason == SSL_ERROR_ZERO_RETURN)
+        return Progress::ended;
+    if (reason == SSL_ERROR_WANT_READ || reason == SSL_ERROR_WANT_WRITE) {
+        waits_for = reason == SSL_ERROR_WANT_READ ? Readiness::readable : Readiness::writable;
+        return Progress::blocked;
+    }
+    broken_ = true;
+    return transient(
+        std::string{doing} + " failed: " +
+        (reason == SSL_ERROR_SYSCALL && system != 0 ? std::strerror(system) : openssl_reason()) +
+        ".");
+}
 
 template <class Step>
 asio::awaitable<Result<TlsConnection::Progress>> TlsConnection::drive(std::string_view doing,
                                                                       Step step) {
     while (true) {
-        // The descriptor is gone after close(), and its number may soon be somebody else's.
-        if (socket_.descriptor() != wire_.descriptor || broken_)
-            co_return transient(std::string{doing} + " ended: the connection was closed.");
-        ERR_clear_error();
-        const int result = step();
-        const int system = errno;
-        if (result > 0)
-            co_return Progress::done;
-        const int reason = SSL_get_error(ssl_.get(), result);
-        if (reason == SSL_ERROR_ZERO_RETURN)
-            co_return Progress::ended;
-        if (reason != SSL_ERROR_WANT_READ && reason != SSL_ERROR_WANT_WRITE) {
-            broken_ = true;
-            co_return transient(std::string{doing} + " failed: " +
-                                (reason == SSL_ERROR_SYSCALL && system != 0 ? std::strerror(system)
-                                                                            : openssl_reason()) +
-                                ".");
-        }
-        const auto needed =
-            reason == SSL_ERROR_WANT_READ ? Readiness::readable : Readiness::writable;
+        Readiness needed{};
+        const auto progress = attempt(doing, needed, step);
+        if (!progress || *progress != Progress::blocked)
+            co_return progress;
         if (auto ready = co_await socket_.wait(needed); !ready)
             co_return context(ready.error(), doing);
     }
@@ -289,8 +329,9 @@ asio::awaitable<Result<std::optional<unsigned char>>> TlsConnection::peek() {
 
 asio::awaitable<Result<void>> TlsConnection::start_tls() {
     wire_.descriptor = socket_.descriptor();
-    ssl_.reset(SSL_new(server_.state().context.get()));
-    BIO* bio = ssl_ ? BIO_new(server_.state().wire.get()) : nullptr;
+    state_ = server_.state();
+    ssl_.reset(SSL_new(state_->context.get()));
+    BIO* bio = ssl_ ? BIO_new(state_->wire.get()) : nullptr;
     if (!bio) {
         broken_ = true;
         co_return transient("OpenSSL could not begin a connection: " + openssl_reason() + ".");
@@ -307,35 +348,47 @@ asio::awaitable<Result<void>> TlsConnection::start_tls() {
     co_return Result<void>{};
 }
 
-asio::awaitable<Result<std::size_t>> TlsConnection::read_some(std::span<char> buffer) {
+// A record holds 16 KiB at most: as many are taken as there are and fit, or sent as the peer takes.
+Result<std::optional<std::size_t>> TlsConnection::try_read(std::span<char> buffer) {
     if (!ssl_)
-        co_return co_await socket_.read_some(buffer);
-    SSL* const ssl = ssl_.get();
-    std::size_t count = 0;
-    const auto read = co_await drive("reading over TLS", [ssl, buffer, &count] {
-        return SSL_read_ex(ssl, buffer.data(), buffer.size(), &count);
-    });
-    if (!read)
-        co_return read.error();
-    co_return *read == Progress::ended ? std::size_t{0} : count;
+        return socket_.try_read(buffer);
+    std::size_t all = 0;
+    while (all < buffer.size()) {
+        std::size_t count = 0;
+        const auto read = attempt("reading over TLS", reading_waits_for_, [&] {
+            return SSL_read_ex(ssl_.get(), buffer.data() + all, buffer.size() - all, &count);
+        });
+        if (all > 0 && (!read || *read != Progress::done))
+            break; // said again next time
+        if (!read)
+            return read.error();
+        if (*read == Progress::blocked)
+            return std::optional<std::size_t>{};
+        if (*read == Progress::ended)
+            break;
+        all += count;
+    }
+    return std::optional{all};
 }
 
-asio::awaitable<Result<void>> TlsConnection::write_all(std::string_view bytes) {
+Result<std::size_t> TlsConnection::try_write(std::string_view bytes) {
     if (!ssl_)
-        co_return co_await socket_.write_all(bytes);
-    SSL* const ssl = ssl_.get();
-    while (!bytes.empty()) {
+        return socket_.try_write(bytes);
+    std::size_t all = 0;
+    while (all < bytes.size()) {
         std::size_t count = 0;
-        const auto written = co_await drive("writing over TLS", [ssl, bytes, &count] {
-            return SSL_write_ex(ssl, bytes.data(), bytes.size(), &count);
+        const auto written = attempt("writing over TLS", writing_waits_for_, [&] {
+            return SSL_write_ex(ssl_.get(), bytes.data() + all, bytes.size() - all, &count);
         });
         if (!written)
-            co_return written.error();
+            return written.error();
         if (*written == Progress::ended)
-            co_return transient("writing over TLS ended: the peer left.");
-        bytes.remove_prefix(count);
+            return transient("writing over TLS ended: the peer left.");
+        if (*written == Progress::blocked)
+            break;
+        all += count;
     }
-    co_return Result<void>{};
+    return all;
 }
 
 asio::awaitable<Result<void>> TlsConnection::finish_writing() {
@@ -404,6 +457,16 @@ Result<int> listening_family(int descriptor) {
     return family;
 }
 
+bool takes_packets(int descriptor) {
+    int family = 0;
+    int type = 0;
+    socklen_t length = sizeof family;
+    socklen_t type_length = sizeof type;
+    return ::getsockopt(descriptor, SOL_SOCKET, SO_DOMAIN, &family, &length) == 0 &&
+           ::getsockopt(descriptor, SOL_SOCKET, SO_TYPE, &type, &type_length) == 0 &&
+           family == AF_UNIX && type == SOCK_SEQPACKET;
+}
+
 int number_in(const char* name) {
     const char* text = std::getenv(name);
     int number = 0;
@@ -428,25 +491,29 @@ listen_on(const asio::any_io_executor& executor, int listening_socket, TlsServer
         std::make_unique<TlsListener>(std::move(acceptor), std::move(server))};
 }
 
-Result<std::vector<int>> sockets_from_systemd() {
+Result<HeldSockets> sockets_from_systemd() {
     const bool ours = number_in("LISTEN_PID") == ::getpid();
     const int count = ours ? number_in("LISTEN_FDS") : 0;
     for (const char* name : {"LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"})
         ::unsetenv(name);
     constexpr int first = 3; // SD_LISTEN_FDS_START
     constexpr int most = 64;
-    if (count < 1 || count > most)
-        return permanent("systemd has handed over no listening socket.",
-                         "Start agent-front.socket rather than the service.");
-    std::vector<int> sockets;
-    for (int descriptor = first; descriptor < first + count; ++descriptor) {
-        if (auto family = listening_family(descriptor); !family)
-            return family.error();
+    HeldSockets held;
+    for (int descriptor = first; descriptor < first + std::min(count, most); ++descriptor) {
         if (::fcntl(descriptor, F_SETFD, FD_CLOEXEC) != 0)
             return system_error("preparing a socket from systemd", errno);
-        sockets.push_back(descriptor);
+        if (takes_packets(descriptor)) {
+            held.control = descriptor;
+            continue;
+        }
+        if (auto family = listening_family(descriptor); !family)
+            return family.error();
+        held.listeners.push_back(descriptor);
     }
-    return sockets;
+    if (held.listeners.empty())
+        return permanent("systemd has handed over no listening socket.",
+                         "Start agent-front.socket rather than the service.");
+    return held;
 }
 
 } // namespace agent

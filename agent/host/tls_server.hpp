@@ -21,21 +21,31 @@ public:
     // it is not that.
     static Result<TlsServer> from_pem(const Secret& combined_pem);
 
+    // What handshakes from now on use; sessions go on as they are. Of an Error nothing changes.
+    Result<void> replace(const Secret& combined_pem);
+
     struct State;
-    explicit TlsServer(std::shared_ptr<const State> state) : state_{std::move(state)} {}
-    [[nodiscard]] const State& state() const { return *state_; }
+    [[nodiscard]] std::shared_ptr<const State> state() const { return *current_; }
 
 private:
-    std::shared_ptr<const State> state_;
+    explicit TlsServer(std::shared_ptr<std::shared_ptr<const State>> current)
+        : current_{std::move(current)} {}
+
+    std::shared_ptr<std::shared_ptr<const State>> current_; // shared by copies
 };
 
-// Takes over a listening TCP socket. Its connections keep the server's context alive.
+// Takes over a listening TCP socket. Its connections keep the context alive that they began with.
 [[nodiscard]] Result<std::unique_ptr<Listener>>
 listen_on(const boost::asio::any_io_executor& executor, int listening_socket, TlsServer server);
 
+struct HeldSockets {
+    std::vector<int> listeners;
+    int control = -1; // listens on a unix socket for packets; -1: none
+};
+
 // The sockets that systemd holds for this process (sd_listen_fds(3): LISTEN_PID, LISTEN_FDS, from
 // descriptor 3 on), now close-on-exec. Takes the variables out of the environment. Permanent when
-// there are none, or one of them does not listen on a stream.
-[[nodiscard]] Result<std::vector<int>> sockets_from_systemd();
+// no TCP socket is among them, or one that is of no use.
+[[nodiscard]] Result<HeldSockets> sockets_from_systemd();
 
 } // namespace agent

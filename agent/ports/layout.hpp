@@ -17,6 +17,7 @@ inline constexpr const char* log_directory = "/var/log/agent";
 inline constexpr const char* runtime_directory = "/run/agent";
 inline constexpr const char* status_file = "/run/agent/status.json";
 inline constexpr const char* guest_writes_file = "/run/agent/guest-writes";
+inline constexpr const char* front_control = "/run/agent/front-control";
 inline constexpr const char* lock_file = "/run/agent/lock";
 inline constexpr const char* control_socket = "/run/agent/control";
 inline constexpr const char* hold_file = "/run/agent/hold.json";
@@ -31,6 +32,7 @@ inline constexpr const char* cookie_secret = "/var/lib/agent-jupyter/jupyter_coo
 inline constexpr const char* unit_directory = "/etc/systemd/system";
 inline constexpr const char* front_user = "agent-front";
 inline constexpr const char* front_socket_unit = "agent-front.socket";
+inline constexpr const char* front_control_unit = "agent-front-control.socket";
 inline constexpr const char* front_unit = "agent-front.service";
 inline constexpr const char* jupyter_unit = "agent-jupyter.service";
 

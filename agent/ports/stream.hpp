@@ -21,16 +21,29 @@ namespace agent {
 
 // Cancellation is close(), from whoever owns the session: what is pending and all that comes later
 // fails with a transient Error. Nothing here throws Stopped.
+//
+// An idle stream costs its user no buffer: try, and when nothing can be had, wait and try again.
 class ByteStream {
 public:
     virtual ~ByteStream() = default;
-    // At least one byte; 0: the peer has ended its direction in order (the other one still works).
-    // May complete without suspending.
-    virtual boost::asio::awaitable<Result<std::size_t>> read_some(std::span<char> buffer) = 0;
-    virtual boost::asio::awaitable<Result<void>> write_all(std::string_view bytes) = 0;
+    // What is there now: at least one byte; 0: the peer has ended its direction in order (the other
+    // one still works); nullopt: nothing yet.
+    virtual Result<std::optional<std::size_t>> try_read(std::span<char> buffer) = 0;
+    // How many of the bytes went; 0: none for now, and the same bytes come first next time.
+    virtual Result<std::size_t> try_write(std::string_view bytes) = 0;
+    // Until trying again may have another outcome.
+    virtual boost::asio::awaitable<Result<void>> readable() = 0;
+    virtual boost::asio::awaitable<Result<void>> writable() = 0;
+
+    // As try_read(), waiting for it; never nullopt. May complete without suspending.
+    boost::asio::awaitable<Result<std::size_t>> read_some(std::span<char> buffer);
+    boost::asio::awaitable<Result<void>> write_all(std::string_view bytes);
+
     // Half-close: the peer reads the end of the stream; reading goes on.
     virtual boost::asio::awaitable<Result<void>> finish_writing() = 0;
     virtual void close() = 0;
+    // What is waited for now fails with a transient Error; the stream stays as it is.
+    virtual void interrupt() = 0;
     // From now; what is pending or begun after it has passed fails with a transient Error. Replaces
     // the deadline before it; nullopt: none, as at the beginning.
     virtual void expires_after(std::optional<std::chrono::milliseconds> limit) = 0;

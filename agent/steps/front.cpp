@@ -3,6 +3,7 @@
 #include "agent/base/text.hpp"
 #include "agent/ports/layout.hpp"
 #include "agent/steps/drop_in.hpp"
+#include "agent/steps/jupyter_config.hpp"
 #include "agent/steps/tls_certificate.hpp"
 
 namespace agent {
@@ -75,6 +76,27 @@ boost::asio::awaitable<Result<StepCheck>> Front::check(StepContext&) {
     co_return StepCheck::yes("port " + std::to_string(port_));
 }
 
+boost::asio::awaitable<Result<bool>> Front::handed_over(StepContext& context) {
+    auto front = co_await ports_.services.state(layout::front_unit);
+    if (!front)
+        co_return front.error();
+    if (!front->is_active() || front->needs_reload)
+        co_return false;
+    auto certificate = read_file(ports_.root / layout::certificate, front_control_limit);
+    const auto token = current_token(ports_.root);
+    if (!certificate || !*certificate || !token)
+        co_return false;
+    FrontIdentity identity{Secret{std::move(**certificate)}, *token};
+    auto served = co_await ports_.front_control.hand_over(std::move(identity));
+    if (!served && served.error().kind == ErrorKind::transient) {
+        context.progress("restarting the front: " + served.error().message);
+        co_return false;
+    }
+    if (!served)
+        co_return agent::context(served.error(), "giving the front its new certificate");
+    co_return *served == current_certificate_sha256(ports_.root);
+}
+
 boost::asio::awaitable<Result<void>> Front::apply(StepContext& context) {
     auto user = co_await existing_account(ports_.accounts, user_);
     if (!user)
@@ -88,6 +110,14 @@ boost::asio::awaitable<Result<void>> Front::apply(StepContext& context) {
     if (takes_port)
         if (const auto other = co_await holder(context); !other.empty())
             co_return port_is_taken(port_, other);
+    const bool same_service = drop_in_is(ports_.root, layout::front_unit, service_drop_in(*user));
+    if (same_socket && same_service && socket->is_active() && !socket->needs_reload) {
+        auto served = co_await handed_over(context);
+        if (!served)
+            co_return served.error();
+        if (*served)
+            co_return Result<void>{};
+    }
     if (!same_socket)
         if (auto written = write_drop_in(ports_.root, layout::front_socket_unit, socket_drop_in());
             !written)

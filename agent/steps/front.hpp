@@ -24,6 +24,8 @@ private:
     [[nodiscard]] std::string socket_drop_in() const;
     // The program that holds the port in systemd's place; empty: none, or nobody can tell.
     boost::asio::awaitable<std::string> holder(StepContext& context) const;
+    // Whether the front that runs serves what is in place now, its sessions undisturbed.
+    boost::asio::awaitable<Result<bool>> handed_over(StepContext& context);
 
     StepPorts ports_;
     std::string user_;

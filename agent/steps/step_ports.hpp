@@ -5,6 +5,7 @@
 #include "agent/base/files.hpp"
 #include "agent/ports/account.hpp"
 #include "agent/ports/clock.hpp"
+#include "agent/ports/front_control.hpp"
 #include "agent/ports/services.hpp"
 
 #include <boost/asio/awaitable.hpp>
@@ -18,6 +19,7 @@ struct StepPorts {
     Accounts& accounts;
     ServiceManager& services;
     Clock& clock;
+    FrontControl& front_control;
 };
 
 // The account of a user that an earlier step guarantees; its absence is an Error.

@@ -59,35 +59,51 @@ public:
     MemoryStream& operator=(const MemoryStream&) = delete;
     ~MemoryStream() override { MemoryStream::close(); }
 
-    boost::asio::awaitable<Result<std::size_t>> read_some(std::span<char> buffer) override {
-        const auto in = in_;
-        while (in->bytes.empty() && !in->ended && !in->reader_gone)
-            co_await in->changes.wait();
-        if (in->reader_gone)
-            co_return transient("reading ended: the connection was closed.");
-        const auto count = std::min(buffer.size(), in->bytes.size());
-        in->bytes.copy(buffer.data(), count);
-        in->bytes.erase(0, count);
-        in->changes.notify();
-        co_return count;
+    Result<std::optional<std::size_t>> try_read(std::span<char> buffer) override {
+        if (in_->reader_gone)
+            return transient("reading ended: the connection was closed.");
+        if (in_->bytes.empty())
+            return in_->ended ? std::optional<std::size_t>{0} : std::nullopt;
+        const auto count = std::min(buffer.size(), in_->bytes.size());
+        in_->bytes.copy(buffer.data(), count);
+        in_->bytes.erase(0, count);
+        in_->changes.notify();
+        return std::optional{count};
     }
-    boost::asio::awaitable<Result<void>> write_all(std::string_view bytes) override {
-        const auto out = out_;
-        while (!bytes.empty() && !out->reader_gone && !out->writer_gone) {
-            const auto room = out->capacity - out->bytes.size();
-            if (room == 0) {
-                co_await out->changes.wait();
-                continue;
-            }
-            const auto part = bytes.substr(0, room);
-            out->bytes += part;
-            out->passed += part.size();
-            out->changes.notify();
-            bytes.remove_prefix(part.size());
-        }
-        if (out->reader_gone || out->writer_gone)
-            co_return transient("writing ended: the connection was closed.");
+    Result<std::size_t> try_write(std::string_view bytes) override {
+        if (out_->reader_gone || out_->writer_gone)
+            return transient("writing ended: the connection was closed.");
+        const auto part = bytes.substr(0, out_->capacity - out_->bytes.size());
+        out_->bytes += part;
+        out_->passed += part.size();
+        out_->changes.notify();
+        return part.size();
+    }
+    boost::asio::awaitable<Result<void>> readable() override {
+        const auto in = in_;
+        const auto interruptions = interruptions_;
+        const auto before = *interruptions;
+        while (in->bytes.empty() && !in->ended && !in->reader_gone && *interruptions == before)
+            co_await in->changes.wait();
+        if (*interruptions != before)
+            co_return transient("reading ended: it was interrupted.");
         co_return Result<void>{};
+    }
+    boost::asio::awaitable<Result<void>> writable() override {
+        const auto out = out_;
+        const auto interruptions = interruptions_;
+        const auto before = *interruptions;
+        while (out->bytes.size() == out->capacity && !out->reader_gone && !out->writer_gone &&
+               *interruptions == before)
+            co_await out->changes.wait();
+        if (*interruptions != before)
+            co_return transient("writing ended: it was interrupted.");
+        co_return Result<void>{};
+    }
+    void interrupt() override {
+        ++*interruptions_;
+        in_->changes.notify();
+        out_->changes.notify();
     }
     boost::asio::awaitable<Result<void>> finish_writing() override {
         out_->ended = true;
@@ -140,6 +156,7 @@ private:
     std::string network_;
     std::shared_ptr<MemoryPipe> in_;
     std::shared_ptr<MemoryPipe> out_;
+    std::shared_ptr<unsigned> interruptions_ = std::make_shared<unsigned>(0);
     boost::asio::steady_timer deadline_;
 };
 

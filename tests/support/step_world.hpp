@@ -8,6 +8,7 @@
 #include "tests/fakes/fake_accounts.hpp"
 #include "tests/fakes/fake_clock.hpp"
 #include "tests/fakes/fake_commands.hpp"
+#include "tests/fakes/fake_front_control.hpp"
 #include "tests/fakes/fake_services.hpp"
 #include "tests/fakes/fake_step_context.hpp"
 #include "tests/support/temp_root.hpp"
@@ -28,7 +29,7 @@ public:
     [[nodiscard]] Result<StepCheck> check(Guarantee& guarantee);
     [[nodiscard]] Result<void> apply(Guarantee& guarantee);
 
-    [[nodiscard]] StepPorts ports() { return {root(), accounts, services, clock}; }
+    [[nodiscard]] StepPorts ports() { return {root(), accounts, services, clock, front_control}; }
     [[nodiscard]] Root root() const { return directory_.root(); }
     // With its directories.
     void put(std::string_view path, std::string_view content) const;
@@ -39,6 +40,7 @@ public:
     FakeClock clock;
     FakeAccounts accounts;
     FakeServices services;
+    FakeFrontControl front_control;
     FakeCommands commands;
     FakeStepContext context{commands};
 

@@ -5,6 +5,7 @@
 #include "tests/fakes/fake_clock.hpp"
 #include "tests/fakes/fake_commands.hpp"
 #include "tests/fakes/fake_control.hpp"
+#include "tests/fakes/fake_front_control.hpp"
 #include "tests/fakes/fake_metadata.hpp"
 #include "tests/fakes/fake_notifier.hpp"
 #include "tests/fakes/fake_privileges.hpp"
@@ -109,6 +110,7 @@ public:
     FakeCommands commands;
     FakeAccounts accounts;
     FakeServices services;
+    FakeFrontControl front_control;
     FakeMetadata metadata{stop_.get_token()};
     FakeMetadata last_metadata;
     FakeClock last_clock;
@@ -120,6 +122,7 @@ public:
                    commands,
                    accounts,
                    services,
+                   front_control,
                    clock,
                    metadata,
                    notifier,

@@ -5,6 +5,7 @@
 #include "tests/fakes/fake_accounts.hpp"
 #include "tests/fakes/fake_clock.hpp"
 #include "tests/fakes/fake_commands.hpp"
+#include "tests/fakes/fake_front_control.hpp"
 #include "tests/fakes/fake_metadata.hpp"
 #include "tests/fakes/fake_services.hpp"
 #include "tests/support/lock_holder.hpp"
@@ -49,8 +50,10 @@ public:
         options.json = json;
         return run_coroutine(
             io,
-            plan_command(
-                options, {io, root(), commands, accounts, services, clock, metadata}, out, err));
+            plan_command(options,
+                         {io, root(), commands, accounts, services, clock, metadata, front_control},
+                         out,
+                         err));
     }
     [[nodiscard]] Root root() const { return root_.root(); }
     // Everything there is: a file made, written, renamed or removed shows.
@@ -69,6 +72,7 @@ public:
     FakeCommands commands;
     FakeAccounts accounts;
     FakeServices services;
+    FakeFrontControl front_control;
     FakeMetadata metadata;
     std::ostringstream out;
     std::ostringstream err;

@@ -2,6 +2,7 @@
 #include "tests/fakes/fake_http.hpp"
 #include "tests/fakes/fake_notifier.hpp"
 #include "tests/fakes/fake_stream.hpp"
+#include "tests/support/result_value.hpp"
 #include "tests/support/run_coroutine.hpp"
 #include "tests/support/temp_root.hpp"
 
@@ -10,6 +11,8 @@
 #include <catch2/matchers/catch_matchers_string.hpp>
 
 #include <algorithm>
+#include <deque>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -48,7 +51,7 @@ struct World {
 
     void run() {
         ended = false;
-        FrontWorld world{{}, backend, http, notifier};
+        FrontWorld world{{}, backend, http, notifier, std::move(control), replace_certificate};
         world.listeners.emplace_back(listener);
         asio::co_spawn(io,
                        run_front(std::move(world), settings, stop.get_token()),
@@ -98,6 +101,8 @@ struct World {
     test::FakeHttp http;
     test::FakeNotifier notifier;
     FrontSettings settings;
+    std::unique_ptr<FrontControlListener> control;
+    std::function<Result<std::string>(const Secret&)> replace_certificate;
     std::stop_source stop;
     std::exception_ptr failure;
     bool ended = true;
@@ -203,6 +208,7 @@ TEST_CASE("front: an open Jupyter is never relayed to, and what was relayed ends
         world.backend.process = jupyter + 1;
         world.http.answer(200);
         CHECK_THAT(world.ask(), StartsWith("HTTP/1.1 503 "));
+        CHECK_THAT(world.read(*client), StartsWith("HTTP/1.1 503 "));
         CHECK(world.read(*client).empty());
         CHECK_THAT(world.ask(), StartsWith("HTTP/1.1 503 "));
     }
@@ -239,26 +245,221 @@ TEST_CASE("front: a head that never ends is refused", "[unit][front]") {
     World world;
     world.run();
     const auto client = world.listener->connect();
-    world.write(*client, "\x16GET / HTTP/1.1\r\nX: " + std::string(20'000, 'x'));
+    world.write(*client, "\x16GET / HTTP/1.1\r\nX: " + std::string(40'000, 'x'));
     CHECK_THAT(world.read(*client), StartsWith("HTTP/1.1 431 "));
+}
+
+TEST_CASE("front: Jupyter hears nothing of who has not asked for anything", "[unit][front]") {
+    World world;
+    world.backend.process = jupyter;
+    world.passing_probe();
+    world.run();
+    world.backend.accepted.clear();
+    const auto client = world.listener->connect();
+    world.write(*client, "\x16GET /lab HTTP/1.1\r\nHost: a\r\n");
+    CHECK(world.backend.accepted.empty());
+    world.write(*client, "\r\nand more");
+    REQUIRE(world.backend.accepted.size() == 1);
+    CHECK(world.read(*world.backend.accepted[0]) == "GET /lab HTTP/1.1\r\nHost: a\r\n\r\nand more");
+}
+
+TEST_CASE("front: a request that Jupyter died of gets the page, and its probe decides",
+          "[unit][front]") {
+    World world;
+    world.backend.process = jupyter;
+    world.passing_probe();
+    world.run();
+    world.backend.accepted.clear();
+    const auto client = world.listener->connect();
+    world.write(*client, request);
+    REQUIRE(world.backend.accepted.size() == 1);
+    SECTION("it is gone") {
+        world.backend.process = 0;
+        world.backend.accepted.clear();
+        CHECK_THAT(world.read(*client), StartsWith("HTTP/1.1 503 "));
+        world.settle();
+        CHECK(world.notifier.words.back() ==
+              "STATUS=certificate 0123456789ab. Showing the page: Nobody listens.");
+    }
+    SECTION("it answers others: nobody can close the door on them") {
+        world.http.answer(200);
+        world.backend.accepted.clear();
+        CHECK_THAT(world.read(*client), StartsWith("HTTP/1.1 503 "));
+        world.settle();
+        CHECK(world.notifier.words.back() == "READY=1");
+        CHECK(world.http.requests.size() == 3);
+    }
+    SECTION("it had begun to answer: the rest is missing, and no page follows") {
+        world.write(*world.backend.accepted[0], "HTTP/1.1 200 OK\r\n");
+        CHECK(world.read(*client) == "HTTP/1.1 200 OK\r\n");
+        world.backend.accepted.clear();
+        CHECK(world.read(*client).empty());
+    }
+}
+
+TEST_CASE("front: who leaves before an answer does not put Jupyter in doubt", "[unit][front]") {
+    World world;
+    world.backend.process = jupyter;
+    world.passing_probe();
+    world.run();
+    auto client = world.listener->connect();
+    world.write(*client, request);
+    client.reset();
+    world.settle();
+    CHECK(world.http.requests.size() == 2);
+}
+
+TEST_CASE("front: a head that never ends takes no longer than its time", "[unit][front]") {
+    World world;
+    world.settings.times.request = 5ms;
+    world.run();
+    const auto client = world.listener->connect();
+    world.write(*client, "\x16GET / HTTP/1.1\r\n");
+    CHECK(world.read(*client).empty());
+}
+
+TEST_CASE("front: newcomers push out their own kind, never who is in", "[unit][front]") {
+    World world;
+    world.backend.process = jupyter;
+    world.passing_probe();
+    world.run();
+    world.backend.accepted.clear();
+    const auto in = world.listener->connect("198.51.100.1");
+    world.write(*in, request);
+    REQUIRE(world.backend.accepted.size() == 1);
+    CHECK(world.read(*world.backend.accepted[0]) == request + 1);
+
+    std::vector<std::unique_ptr<test::MemoryStream>> silent;
+    silent.reserve(40);
+    for (int i = 0; i < 40; ++i)
+        silent.push_back(world.listener->connect("198.51.100.1"));
+    world.settle();
+    CHECK(world.read(*silent.front()).empty());
+    world.write(*silent.back(), request);
+    CHECK(world.backend.accepted.size() == 2);
+    world.write(*world.backend.accepted[0], "still here");
+    CHECK(world.read(*in) == "still here");
 }
 
 TEST_CASE("front: one network cannot take all sessions", "[unit][front]") {
     World world;
+    world.backend.process = jupyter;
+    world.passing_probe();
     world.run();
+    world.backend.accepted.clear();
     std::vector<std::unique_ptr<test::MemoryStream>> clients;
     clients.reserve(64);
-    for (int i = 0; i < 64; ++i)
+    for (int i = 0; i < 64; ++i) {
         clients.push_back(world.listener->connect("198.51.100.1"));
-    world.settle();
-    CHECK(world.read(*world.listener->connect("198.51.100.1")).empty());
-    CHECK_THAT(world.ask(), StartsWith("HTTP/1.1 503 "));
+        world.write(*clients.back(), request);
+    }
+    CHECK(world.backend.accepted.size() == 64);
+    const auto refused = world.listener->connect("198.51.100.1");
+    world.write(*refused, request);
+    CHECK_THAT(world.read(*refused), StartsWith("HTTP/1.1 503 "));
+    CHECK(world.backend.accepted.size() == 64);
+    const auto other = world.listener->connect();
+    world.write(*other, request);
+    CHECK(world.backend.accepted.size() == 65);
 
     clients.pop_back();
+    world.backend.accepted[63]->close();
     world.settle();
     const auto next = world.listener->connect("198.51.100.1");
     world.write(*next, request);
-    CHECK_THAT(world.read(*next), StartsWith("HTTP/1.1 503 "));
+    CHECK(world.read(*world.backend.accepted.back()) == request + 1);
+}
+
+namespace {
+
+// What root sends, and what it is answered.
+class Offers final : public FrontControlListener {
+public:
+    explicit Offers(const asio::any_io_executor& executor) : changes_{executor} {}
+    void offer(const Secret& message) {
+        waiting_.push_back(message);
+        changes_.notify();
+    }
+    asio::awaitable<Result<std::unique_ptr<FrontControlRequest>>> next() override {
+        while (waiting_.empty() && !closed_)
+            co_await changes_.wait();
+        if (closed_)
+            co_return transient("closed");
+        std::unique_ptr<FrontControlRequest> taken =
+            std::make_unique<Offer>(*this, waiting_.front());
+        waiting_.pop_front();
+        co_return std::move(taken);
+    }
+    void close() override {
+        closed_ = true;
+        changes_.notify();
+    }
+    std::vector<Result<std::string>> answers;
+
+private:
+    class Offer final : public FrontControlRequest {
+    public:
+        Offer(Offers& offers, Secret message) : offers_{offers}, message_{std::move(message)} {}
+        [[nodiscard]] const Secret& message() const override { return message_; }
+        void answer(std::string_view text) override {
+            offers_.answers.push_back(read_front_answer(text));
+        }
+
+    private:
+        Offers& offers_;
+        Secret message_;
+    };
+    test::Changes changes_;
+    std::deque<Secret> waiting_;
+    bool closed_ = false;
+};
+
+} // namespace
+
+TEST_CASE("front: another certificate is taken or refused, and sessions go on", "[unit][front]") {
+    World world;
+    auto* const offers = new Offers{world.io.get_executor()}; // owned by the front while it runs
+    world.control.reset(offers);
+    std::vector<std::string> offered;
+    world.replace_certificate = [&](const Secret& pem) -> Result<std::string> {
+        offered.push_back(pem.reveal());
+        if (pem.reveal() == "bad")
+            return misconfigured("it is no PEM", "make one");
+        return std::string(64, 'b');
+    };
+    world.backend.process = jupyter;
+    world.passing_probe();
+    world.run();
+    world.backend.accepted.clear();
+    const auto client = world.listener->connect();
+    world.write(*client, request);
+    const auto words = world.notifier.words;
+
+    offers->offer(Secret{"no JSON"});
+    offers->offer(write_front_identity({Secret{"good"}, Secret{}}));
+    offers->offer(write_front_identity({Secret{"bad"}, Secret{"other token"}}));
+    world.settle();
+    REQUIRE(offers->answers.size() == 3);
+    CHECK(offers->answers[0].has_error());
+    CHECK(offers->answers[1].has_error());
+    REQUIRE(offers->answers[2].has_error());
+    CHECK(offers->answers[2].error().message == "it is no PEM");
+    CHECK(offers->answers[2].error().next == "make one");
+    CHECK(world.notifier.words == words);
+    CHECK(offered == std::vector<std::string>{"bad"});
+
+    offers->offer(write_front_identity({Secret{"good"}, Secret{"new token"}}));
+    world.settle();
+    REQUIRE(offers->answers.size() == 4);
+    CHECK(offers->answers[3].value() == std::string(64, 'b'));
+    CHECK(world.notifier.words.back() == "STATUS=certificate bbbbbbbbbbbb. Relaying to Jupyter.");
+    world.write(*world.backend.accepted[0], "still here");
+    CHECK(world.read(*client) == "still here");
+    // The next probe proves itself with the new token.
+    world.backend.process = jupyter + 1;
+    world.passing_probe();
+    CHECK_THAT(world.ask(), StartsWith("HTTP/1.1 503 "));
+    CHECK(world.http.requests.back().headers.at("Authorization") == "token new token");
 }
 
 TEST_CASE("front: asked to stop, it accepts nothing more and ends what goes on too long",

@@ -89,4 +89,12 @@ TEST_CASE("gate: losing the backend closes it and asks for a probe at once", "[u
     CHECK(gate.next_probe() == t0 + 1s);
 }
 
+TEST_CASE("gate: doubt asks for a probe at once and closes nothing", "[unit][front]") {
+    Gate gate;
+    gate.probed(seen(ProbeOutcome::passed), t0);
+    gate.doubted(t0 + 1s);
+    CHECK(gate.open_to(jupyter));
+    CHECK(gate.next_probe() == t0 + 1s);
+}
+
 } // namespace agent

@@ -21,8 +21,11 @@ struct Chain {
         : left{test::memory_connection(io.get_executor(), capacity)},
           right{test::memory_connection(io.get_executor(), capacity)} {
         asio::co_spawn(io,
-                       relay(*left.far, *right.near, half_closed),
-                       [this](const std::exception_ptr& thrown) { ended = !thrown; });
+                       relay(*left.far, *right.near, memory, half_closed),
+                       [this](const std::exception_ptr& thrown, RelayEnd how) {
+                           ended = !thrown;
+                           end = how;
+                       });
     }
     // Everything that can happen without waiting.
     void settle() {
@@ -37,9 +40,11 @@ struct Chain {
         return got ? all : "error: " + got.error().message;
     }
     asio::io_context io{1};
+    RelayMemory memory;
     test::MemoryConnection left;
     test::MemoryConnection right;
     bool ended = false;
+    RelayEnd end = RelayEnd::over;
 
     test::MemoryStream& client() const { return *left.near; }
     test::MemoryStream& backend() const { return *right.far; }
@@ -84,7 +89,7 @@ TEST_CASE("relay: who does not read slows the other side down", "[unit][front]")
                    });
     chain.settle();
     CHECK_FALSE(written);
-    CHECK(chain.backend().written() <= 2 * capacity + 16'384);
+    CHECK(chain.backend().written() <= 2 * capacity + RelayMemory::piece);
     std::size_t arrived = 0;
     while (arrived < much.size())
         arrived += chain.read(chain.client()).size();
@@ -95,6 +100,7 @@ TEST_CASE("relay: who does not read slows the other side down", "[unit][front]")
 
 TEST_CASE("relay: closing either side ends both", "[unit][front]") {
     Chain chain;
+    REQUIRE(test::run_coroutine(chain.io, chain.backend().write_all("begun")).has_value());
     SECTION("the front closes the client") {
         chain.left.far->close();
     }
@@ -108,8 +114,54 @@ TEST_CASE("relay: closing either side ends both", "[unit][front]") {
     }
     chain.settle();
     CHECK(chain.ended);
+    CHECK(chain.end == RelayEnd::over);
     CHECK(chain.left.far->closed());
     CHECK(chain.right.near->closed());
+}
+
+TEST_CASE("relay: a backend that ends before its first byte leaves the client to an answer",
+          "[unit][front]") {
+    constexpr std::size_t capacity = 4096;
+    Chain chain{capacity};
+    SECTION("nothing was under way") {
+        chain.backend().close();
+    }
+    SECTION("it ends in order") {
+        REQUIRE(test::run_coroutine(chain.io, chain.backend().finish_writing()).has_value());
+    }
+    SECTION("the question was still under way") {
+        REQUIRE(test::run_coroutine(chain.io, chain.client().write_all(std::string(6000, 'x')))
+                    .has_value());
+        chain.settle();
+        chain.backend().close();
+    }
+    chain.settle();
+    REQUIRE(chain.ended);
+    CHECK(chain.end == RelayEnd::unanswered);
+    CHECK(chain.memory.kept() == 0);
+    REQUIRE_FALSE(chain.left.far->closed());
+    REQUIRE(test::run_coroutine(chain.io, chain.left.far->write_all("sorry")).has_value());
+    CHECK(chain.read(chain.client()) == "sorry");
+}
+
+TEST_CASE("relay: only what the other side does not take costs memory, and there is an end to it",
+          "[unit][front]") {
+    constexpr std::size_t capacity = 4096;
+    Chain chain{capacity};
+    chain.settle();
+    CHECK(chain.memory.kept() == 0);
+    REQUIRE(test::run_coroutine(chain.io, chain.backend().write_all("short")).has_value());
+    chain.settle();
+    CHECK(chain.memory.kept() == 0);
+    const std::string much(65'536, 'x');
+    asio::co_spawn(chain.io,
+                   chain.backend().write_all(much),
+                   [](const std::exception_ptr&, const Result<void>&) {});
+    chain.settle();
+    CHECK(chain.memory.kept() > 0);
+    CHECK(chain.memory.kept() <= RelayMemory::piece);
+    const RelayMemory::Rest others{chain.memory, std::string(RelayMemory::plenty, 'x')};
+    CHECK(chain.memory.scratch().size() == RelayMemory::small_piece);
 }
 
 TEST_CASE("relay: half closed, it may not be idle for ever", "[unit][front]") {

@@ -128,11 +128,12 @@ struct Loopback {
     void run() {
         tcp::acceptor acceptor{io, tcp::endpoint{asio::ip::address_v4::loopback(), 0}};
         port = acceptor.local_endpoint().port();
-        auto server = TlsServer::from_pem(Secret{certificate()});
-        REQUIRE(server.has_value());
+        auto made = TlsServer::from_pem(Secret{certificate()});
+        REQUIRE(made.has_value());
+        server.emplace(std::move(*made));
         auto listener = listen_on(io.get_executor(), acceptor.release(), *server);
         REQUIRE(listener.has_value());
-        FrontWorld world{{}, backend, http, notifier};
+        FrontWorld world{{}, backend, http, notifier, nullptr, {}};
         world.listeners.push_back(std::move(*listener));
         ended = false;
         asio::co_spawn(io,
@@ -203,6 +204,7 @@ struct Loopback {
     UnixBackend backend;
     test::FakeNotifier notifier;
     FrontSettings settings;
+    std::optional<TlsServer> server; // shares what it serves with the front's
     std::uint16_t port = 0;
     bool ended = true;
 };
@@ -279,6 +281,68 @@ TEST_CASE("front on loopback: what is no TLS behind its first byte is cut", "[un
     loopback.run();
     // At most an alert, which is what OpenSSL says to what it does not understand.
     CHECK(loopback.plain("\x16 is not a ClientHello at all").size() <= 7);
+}
+
+TEST_CASE("front on loopback: TLS 1.0 and 1.1 are refused", "[unit][host]") {
+    const int version = GENERATE(TLS1_VERSION, TLS1_1_VERSION);
+    Loopback loopback;
+    loopback.run();
+    CHECK_THAT(loopback.get(version), StartsWith("handshake: "));
+    CHECK_THAT(loopback.get(TLS1_2_VERSION), StartsWith("HTTP/1.1 503 "));
+}
+
+TEST_CASE("front on loopback: a certificate is swapped under running sessions", "[unit][host]") {
+    const std::string other =
+        make_certificate("vm", {"localhost"}, std::chrono::system_clock::now())->reveal();
+    Loopback loopback;
+    loopback.run();
+    asio::ssl::context context{asio::ssl::context::tls_client};
+    const auto connect = [&] {
+        asio::ssl::stream<tcp::socket> stream{loopback.connected(), context};
+        boost::system::error_code failure;
+        bool done = false;
+        stream.async_handshake(asio::ssl::stream_base::client,
+                               [&](const boost::system::error_code& code) {
+                                   failure = code;
+                                   done = true;
+                               });
+        loopback.until([&] { return done; });
+        REQUIRE_FALSE(failure);
+        return stream;
+    };
+    const auto shown = [](asio::ssl::stream<tcp::socket>& stream) {
+        X509* const leaf = SSL_get1_peer_certificate(stream.native_handle());
+        unsigned char digest[EVP_MAX_MD_SIZE];
+        unsigned length = 0;
+        X509_digest(leaf, EVP_sha256(), digest, &length);
+        X509_free(leaf);
+        std::string hex;
+        for (unsigned i = 0; i < length; ++i) {
+            constexpr const char* digits = "0123456789abcdef";
+            hex += digits[digest[i] / 16];
+            hex += digits[digest[i] % 16];
+        }
+        return hex;
+    };
+    auto before = connect();
+    CHECK(shown(before) == read_certificate(certificate())->sha256);
+    CHECK(loopback.server->replace(Secret{"no PEM"}).has_error());
+    auto between = connect();
+    CHECK(shown(between) == read_certificate(certificate())->sha256);
+    REQUIRE(loopback.server->replace(Secret{other}).has_value());
+    auto after = connect();
+    CHECK(shown(after) == read_certificate(other)->sha256);
+    // The one from before still works.
+    const std::string request = "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    const auto answer = [](asio::ssl::stream<tcp::socket>& stream,
+                           std::string bytes) -> asio::awaitable<std::string> {
+        co_await asio::async_write(stream, asio::buffer(bytes), quietly);
+        std::string all;
+        co_await asio::async_read(stream, asio::dynamic_buffer(all), quietly);
+        co_return all;
+    };
+    CHECK_THAT(test::run_coroutine(loopback.io, answer(before, request)),
+               StartsWith("HTTP/1.1 503 "));
 }
 
 TEST_CASE("tls: only a PEM with a key and its certificate is taken", "[unit][host]") {

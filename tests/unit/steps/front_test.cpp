@@ -150,6 +150,48 @@ TEST_CASE("front: a held port is let go only when another one is asked for", "[u
     CHECK(machine.world.services.orders.at(2) == "restart agent-front.socket");
 }
 
+TEST_CASE("front: the one that runs is handed a new certificate, and nothing is restarted",
+          "[unit][steps]") {
+    Machine machine;
+    const std::string token(64, 'a');
+    machine.world.put(layout::front_token, token);
+    REQUIRE(machine.world.apply(machine.step).has_value());
+    TlsCertificate certificate{machine.world.ports(), "vm", {"new.example.com"}};
+    REQUIRE(machine.world.apply(certificate).has_value());
+    CHECK(machine.why_due() == "the front serves another certificate");
+    machine.world.services.orders.clear();
+    auto& front = machine.world.front_control;
+
+    SECTION("it serves it") {
+        front.answers = [&](const FrontIdentity&) {
+            return current_certificate_sha256(machine.world.root());
+        };
+        REQUIRE(machine.world.apply(machine.step).has_value());
+        CHECK(machine.world.services.orders.empty());
+        REQUIRE(front.handed.size() == 1);
+        CHECK(front.handed[0].certificate.reveal() == machine.world.content(layout::certificate));
+        CHECK(front.handed[0].token.reveal() == token);
+    }
+    SECTION("it refuses: it goes on as it is, and says why") {
+        front.answers = [](const FrontIdentity&) { return misconfigured("it is no PEM"); };
+        const auto applied = machine.world.apply(machine.step);
+        REQUIRE(applied.has_error());
+        CHECK_THAT(applied.error().message, ContainsSubstring("it is no PEM"));
+        CHECK(machine.world.services.orders.empty());
+    }
+    SECTION("nobody listens: it is restarted") {
+        REQUIRE(machine.world.apply(machine.step).has_value());
+        CHECK(machine.world.services.orders ==
+              Orders{"daemon-reload", "restart agent-front.service"});
+    }
+    SECTION("it does not run: it is started") {
+        machine.world.services.units[layout::front_unit] = unit_state("failed", "failed");
+        REQUIRE(machine.world.apply(machine.step).has_value());
+        CHECK(front.handed.empty());
+        CHECK(machine.why_due().empty());
+    }
+}
+
 TEST_CASE("front: one that does not come up is told with what to look at", "[unit][steps]") {
     Machine machine;
     machine.world.services.on_order = nullptr;
