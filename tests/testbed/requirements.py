@@ -59,6 +59,7 @@ DEBIAN = {
 CATCH2 = "3.7"
 CATCH2_SUITE = "trixie"
 GO = (1, 26, 0)
+JUPYTER_SERVER = "jupyter-server==2.21.1"  # for the bench of the front, which asks for it itself
 SELENIUM = "selenium==4.27.1"
 WEBSOCKET = "websocket-client==1.8.0"
 WHEELS = {
