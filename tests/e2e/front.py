@@ -114,8 +114,7 @@ class Front(unittest.TestCase):
                 self.vm.run(["systemctl", *what, "agent-front.service"])
                 wait_for(lambda: self.is_another(process), "another front", timeout=60)
                 print(f"front {what[0]}: Jupyter after {asker.first(JUPYTER, begin):.2f} s")
-            begin = time.monotonic()
-            self.vm.run(["systemctl", "restart", "agent-jupyter.service"], timeout=120)
+            self.vm.run(["systemctl", "restart", "agent-jupyter.service"], timeout=PATIENCE)
             asker.first(JUPYTER, time.monotonic())
         print(f"{len(asker.answers)} answers, {len(asker.failures)} without: {asker.failures}")
         refused = [failure for failure in asker.failures if "Refused" in failure]

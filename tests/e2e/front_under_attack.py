@@ -21,7 +21,7 @@ import time
 import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "support"))
-from front_process import FrontProcess  # noqa: E402
+from front_process import FrontProcess, make_pem  # noqa: E402
 
 MOST_MEMORY = 24  # MiB resident, ever
 SECONDS = 15  # longer than the front's 10 s for a handshake or a head
@@ -50,6 +50,11 @@ class Backend:
     def __exit__(self, *_) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
+        self._server.close()
+        for task in asyncio.all_tasks(self._loop):
+            task.cancel()
+        self._loop.run_until_complete(asyncio.sleep(0.1))
+        self._loop.close()
 
     def _run(self) -> None:
         self._loop.run_forever()
@@ -163,8 +168,6 @@ class FrontUnderAttack(unittest.TestCase):
                 client.echo(b"still here")
 
     def test_a_certificate_is_swapped_under_a_running_session(self):
-        from front_process import make_pem
-
         with Client(self.front) as inside:
             self.assertTrue(inside.ask("/echo").startswith(SWITCH))
             refused = self.front.hand_over("-----BEGIN NONSENSE-----")
@@ -195,7 +198,8 @@ class FrontUnderAttack(unittest.TestCase):
         for name in ("x" * 250 + ".example", "xn--0", "0.0.0.0"):
             plain = socket.create_connection(("127.0.0.1", self.front.port), 10)
             with contextlib.suppress(ssl.SSLError, ValueError), plain:
-                ANYBODY.wrap_socket(plain, server_hostname=name).close()
+                with ANYBODY.wrap_socket(plain, server_hostname=name):
+                    pass
         with Client(self.front) as client:
             self.assertTrue(client.ask("/").startswith(b"HTTP/1.1 200 "))
 
@@ -234,16 +238,26 @@ async def attacker(kind: str, address: str, port: int, until: float, count: dict
 
 
 async def attack(port: int) -> None:
-    until = time.monotonic() + SECONDS
     count = dict.fromkeys(ATTACKERS, 0)
     hostile = [kind for kind, number in ATTACKERS.items() for _ in range(number)]
     random.Random(1).shuffle(hostile)
-    await asyncio.gather(
-        *(
-            attacker(kind, ADDRESSES[number % len(ADDRESSES)], port, until, count)
+    until = time.monotonic() + 2 * SECONDS
+
+    def send(*kinds: str) -> list[asyncio.Task]:
+        return [
+            asyncio.create_task(
+                attacker(kind, ADDRESSES[number % len(ADDRESSES)], port, until, count)
+            )
             for number, kind in enumerate(hostile)
-        )
-    )
+            if kind in kinds
+        ]
+
+    # These first, so that every session's place is taken when the others come.
+    sent = send("never_reads")
+    while count["never_reads"] < 256 and time.monotonic() < until - SECONDS:
+        await asyncio.sleep(0.1)
+    sent += send("silent", "slow_hello", "slow_head")
+    await asyncio.gather(*sent)
     print(f"{len(hostile)} attackers from {len(ADDRESSES)} addresses connected: {count}")
 
 
