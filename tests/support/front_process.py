@@ -4,12 +4,14 @@
         ssl.create_default_context(cadata=front.certificate) …  front.port  front.peak_memory()
 """
 
+import contextlib
 import json
 import os
 import pathlib
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 
 REPOSITORY = pathlib.Path(__file__).resolve().parent.parent.parent
@@ -46,6 +48,8 @@ class FrontProcess:
         self.certificate = ""
         self.port = 0
         self.process: subprocess.Popen | None = None
+        self.said = ""
+        self._told: list[str] = []
 
     def __enter__(self) -> "FrontProcess":
         self.certificate = make_pem(self.directory)
@@ -57,17 +61,26 @@ class FrontProcess:
         self._control.listen()
         self._notices = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._notices.bind(str(self.directory / "notify"))
+        # As systemd does it: who is not listened to hangs once the socket is full.
+        threading.Thread(target=self._listen, daemon=True).start()
         self.start()
         return self
 
+    def _listen(self) -> None:
+        while word := self._notices.recv(4096):
+            self._told.append(word.decode())
+
     def __exit__(self, *_) -> None:
         self.stop()
+        with contextlib.closing(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)) as last:
+            last.sendto(b"", str(self.directory / "notify"))
         for held in (self._listener, self._control, self._notices):
             held.close()
         self._directory.cleanup()
 
     def start(self, timeout: float = 20) -> None:
         """Returns once it has said READY."""
+        self._told = []
         handed = [self._listener.fileno(), self._control.fileno()]
         script = f'ulimit -n 1024; exec 3<&{handed[0]} 4<&{handed[1]}; LISTEN_PID=$$ exec "$@"'
         command = [AGENT, "front", "--backend", self._backend, "--backend-owner", str(os.geteuid())]
@@ -97,16 +110,12 @@ class FrontProcess:
         self.process.stderr.close()
 
     def wait_told(self, what: str, timeout: float = 20) -> None:
-        """Until it tells systemd something with `what` in it."""
+        """Until it has told systemd something with `what` in it since it was started."""
         deadline = time.monotonic() + timeout
-        self._notices.settimeout(0.1)
-        while time.monotonic() < deadline:
-            try:
-                if what in self._notices.recv(4096).decode():
-                    return
-            except TimeoutError:
-                if self.process.poll() is not None:
-                    break
+        while time.monotonic() < deadline and self.process.poll() is None:
+            if any(what in word for word in self._told):
+                return
+            time.sleep(0.02)
         self.process.kill()
         raise AssertionError(f"the front did not say {what}: {self.process.stderr.read().decode()}")
 
