@@ -119,7 +119,8 @@ private:
 extern "C" void take_no_notice(int /*signal*/) {}
 
 const std::string other_password =
-    "[jupyter]\npassword_hash = \"argon2:$argon2id$v=19$m=10240,t=10,p=8$c2FsdA$aGFzaA\"\n";
+    "[jupyter]\npassword_hash = \"argon2:$argon2id$v=19$m=10240,t=10,p=8$"
+    "zXPcjPm3AHulgalZNnHnrA$eTL+5PQGtNTyoVT7JfSW2o1hiLNWbq2gaoBF9J8M6BI\"\n";
 
 // A machine whose password is set from a pipe.
 class Machine {
