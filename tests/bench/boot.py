@@ -3,7 +3,7 @@
 
 Everything runs in one VM, each beside what it replaces. The peers are cloud-init with Google's data
 source, which also looks at every boot whether there is something to do, and the same JupyterLab, started
-by hand. As root, after `tests/run bench` has built: tests/bench/machine.py
+by hand. As root, after `tests/run bench` has built: tests/bench/boot.py
 """
 
 import json
@@ -98,7 +98,7 @@ print(time.monotonic() - start)
 
 def main() -> None:
     config = support.config(["jupyterlab"], support.make_password()[1])
-    kept = support.artefacts("bench_machine")
+    kept = support.artefacts("bench_boot")
     with Vm(bootstrap=support.BOOTSTRAP, config=config, artefacts=kept) as vm:
         state = vm.wait_settled(timeout=PATIENCE)["state"]
         if state != "ready":
@@ -120,7 +120,9 @@ def install_peer(vm: Vm) -> None:
     install = ["apt-get", "-qy", "install", "--no-install-recommends", "cloud-init"]
     vm.run([*environment, *install], timeout=PATIENCE)
     settings = vm.root / "etc/cloud/cloud.cfg.d/90-bench.cfg"
-    settings.write_text("datasource_list: [GCE]\nlocale: false\nnetwork: {config: disabled}\n")
+    settings.write_text(
+        "datasource_list: [GCE]\nlocale: false\nssh_deletekeys: false\nnetwork: {config: disabled}\n"
+    )
     # It finds out where it is by the firmware's tables, which it does not believe in a container.
     source = vm.root / "usr/lib/python3/dist-packages/cloudinit/sources/DataSourceGCE.py"
     text = source.read_text()
