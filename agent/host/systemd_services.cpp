@@ -69,8 +69,8 @@ SystemdServices::states(std::vector<std::string> units) {
     co_return states;
 }
 
-boost::asio::awaitable<Result<void>>
-SystemdServices::systemctl(std::vector<std::string> arguments) {
+boost::asio::awaitable<Result<void>> SystemdServices::systemctl(std::vector<std::string> arguments,
+                                                                ErrorKind on_failure) {
     const std::string doing = "systemctl " + join(arguments, " ");
     Command command;
     command.argv = {program};
@@ -78,7 +78,7 @@ SystemdServices::systemctl(std::vector<std::string> arguments) {
     auto outcome = co_await commands_.run(std::move(command));
     if (!outcome)
         co_return context(outcome.error(), doing);
-    auto done = require_success(std::move(*outcome));
+    auto done = require_success(std::move(*outcome), on_failure);
     if (!done)
         co_return context(done.error(), doing);
     co_return Result<void>{};
@@ -92,9 +92,10 @@ boost::asio::awaitable<Result<void>> SystemdServices::restart(std::string unit) 
     return systemctl({"restart", "--no-block", "--", std::move(unit)});
 }
 
-// Waits: what follows (a socket's restart) needs the unit to be gone.
+// Waits: what follows (a socket's restart) needs the unit to be gone. A start that somebody asks
+// for meanwhile cancels it.
 boost::asio::awaitable<Result<void>> SystemdServices::stop(std::string unit) {
-    return systemctl({"stop", "--", std::move(unit)});
+    return systemctl({"stop", "--", std::move(unit)}, ErrorKind::transient);
 }
 
 boost::asio::awaitable<Result<void>> SystemdServices::reload_definitions() {

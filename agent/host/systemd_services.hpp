@@ -20,7 +20,8 @@ public:
     boost::asio::awaitable<Result<void>> reload_definitions() override;
 
 private:
-    boost::asio::awaitable<Result<void>> systemctl(std::vector<std::string> arguments);
+    boost::asio::awaitable<Result<void>> systemctl(std::vector<std::string> arguments,
+                                                   ErrorKind on_failure = ErrorKind::permanent);
 
     CommandRunner& commands_;
 };

@@ -144,14 +144,18 @@ boost::asio::awaitable<Result<void>> Front::apply(StepContext& context) {
 
     context.progress("waiting for the front");
     const auto until = ports_.clock.now() + start_limit;
+    const std::vector<std::string> units{layout::front_socket_unit, layout::front_unit};
     UnitState state;
     while (ports_.clock.now() < until) {
-        auto seen = co_await ports_.services.state(layout::front_unit);
+        auto seen = co_await ports_.services.states(units);
         if (!seen)
             co_return seen.error();
-        state = *seen;
+        state = seen->back();
         if (state.is_active() && state.status_text.starts_with(serving(ports_.root)))
             co_return Result<void>{};
+        // Without its socket systemd does not even try.
+        if (seen->front().active == "failed")
+            break;
         co_await ports_.clock.sleep(100ms);
     }
     if (const auto other = co_await holder(context); !other.empty())

@@ -15,6 +15,15 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr auto start_limit = 160s; // beyond agent-jupyter.service's own TimeoutStartSec
+constexpr auto shortest_pause = 100ms;
+constexpr auto longest_pause = 2s;
+
+// Only a hint, and no more than a look: the directory is the user's.
+bool socket_is_there(const Root& root) {
+    std::error_code failure;
+    return std::filesystem::is_socket(
+        std::filesystem::symlink_status(root / layout::jupyter_socket, failure));
+}
 
 // One assignment of Environment=, as systemd.exec(5) and systemd.syntax(7) read it.
 std::string quoted(const std::string& name, const std::string& value) {
@@ -89,6 +98,7 @@ std::string service_drop_in(const Account& user,
 boost::asio::awaitable<Result<bool>> is_in_powerful_groups(StepContext& context, Account user) {
     Command ask;
     ask.argv = {"/usr/bin/id", "--groups", "--", user.name};
+    ask.on_line = [](std::string_view) {}; // a boot with nothing to do writes no log
     auto outcome = co_await context.run(std::move(ask));
     if (!outcome)
         co_return outcome.error();
@@ -102,8 +112,11 @@ boost::asio::awaitable<Result<bool>> is_in_powerful_groups(StepContext& context,
         if (std::from_chars(word.data(), end, group).ptr != end)
             co_return permanent("looking up the groups of " + user.name + ": id answered " +
                                 printable(answered->output, 120));
-        groups.push_back(group);
+        if (group != user.gid)
+            groups.push_back(group);
     }
+    if (groups.empty())
+        co_return false;
     auto named = co_await context.run(name_groups(groups));
     if (!named)
         co_return named.error();
@@ -131,11 +144,18 @@ boost::asio::awaitable<Result<std::string>> JupyterUnit::drop_in(StepContext& co
     co_return service_drop_in(*user, program_, environment_, sudo_, *powerful);
 }
 
-Result<std::string> JupyterUnit::serving() const {
+Result<std::string> JupyterUnit::config_id() const {
     const auto config = read_file(ports_.root / layout::jupyter_config);
     if (!config)
         return config.error();
-    return jupyter_serving_status(jupyter_config_id(config->value_or(""), program_));
+    return jupyter_config_id(config->value_or(""), program_);
+}
+
+boost::asio::awaitable<void> JupyterUnit::pause() {
+    const auto until = ports_.clock.now() + longest_pause;
+    do
+        co_await ports_.clock.sleep(shortest_pause);
+    while (ports_.clock.now() < until && !socket_is_there(ports_.root));
 }
 
 boost::asio::awaitable<Result<StepCheck>> JupyterUnit::check(StepContext& context) {
@@ -144,24 +164,31 @@ boost::asio::awaitable<Result<StepCheck>> JupyterUnit::check(StepContext& contex
         co_return wanted.error();
     if (!drop_in_is(ports_.root, layout::jupyter_unit, *wanted))
         co_return StepCheck::due("the unit is not fitted to this machine");
-    // At boot systemd starts it beside us: what is on its way is waited for.
+    const auto config = config_id();
+    if (!config)
+        co_return config.error();
+    const auto starts_on_another = [&config](const UnitState& state) {
+        const auto id = jupyter_starting_with(state.status_text);
+        return !id.empty() && id != *config;
+    };
+    // At boot systemd starts it beside us: what is on its way is waited for, unless it is on the
+    // way to what an image left here.
     const auto until = ports_.clock.now() + start_limit;
     auto state = co_await ports_.services.state(layout::jupyter_unit);
     while (state && state->active == "activating" && state->sub != "auto-restart" &&
-           ports_.clock.now() < until) {
-        co_await ports_.clock.sleep(200ms);
+           !state->needs_reload && !starts_on_another(*state) && ports_.clock.now() < until) {
+        co_await pause();
         state = co_await ports_.services.state(layout::jupyter_unit);
     }
     if (!state)
         co_return state.error();
-    const auto expected = serving();
-    if (!expected)
-        co_return expected.error();
     if (state->needs_reload)
         co_return StepCheck::due("systemd has not read the unit yet");
+    if (starts_on_another(*state))
+        co_return StepCheck::due("Jupyter is being started on another configuration");
     if (!state->is_active())
         co_return StepCheck::due("Jupyter is " + state->active);
-    if (!state->status_text.starts_with(*expected))
+    if (!state->status_text.starts_with(jupyter_serving_status(*config)))
         co_return StepCheck::due("Jupyter runs on another configuration");
     co_return StepCheck::yes();
 }
@@ -170,9 +197,9 @@ boost::asio::awaitable<Result<void>> JupyterUnit::apply(StepContext& context) {
     const auto wanted = co_await drop_in(context);
     if (!wanted)
         co_return wanted.error();
-    const auto expected = serving();
-    if (!expected)
-        co_return expected.error();
+    const auto config = config_id();
+    if (!config)
+        co_return config.error();
     const bool fitted = drop_in_is(ports_.root, layout::jupyter_unit, *wanted);
     if (!fitted)
         if (auto written = write_drop_in(ports_.root, layout::jupyter_unit, *wanted); !written)
@@ -188,7 +215,7 @@ boost::asio::awaitable<Result<void>> JupyterUnit::apply(StepContext& context) {
     auto restarted = co_await ports_.services.restart(layout::jupyter_unit);
     if (!restarted)
         co_return restarted;
-    co_return co_await wait_until_serving(context, *expected);
+    co_return co_await wait_until_serving(context, jupyter_serving_status(*config));
 }
 
 boost::asio::awaitable<Result<void>> JupyterUnit::wait_until_serving(StepContext& context,
@@ -209,7 +236,7 @@ boost::asio::awaitable<Result<void>> JupyterUnit::wait_until_serving(StepContext
             co_return Result<void>{};
         if (state.active == "failed" || state.restarts >= restarts_at_first + 3)
             break;
-        co_await ports_.clock.sleep(200ms);
+        co_await pause();
     }
     co_return permanent("Jupyter does not come up: agent-jupyter.service is " + state.active +
                             " (" + state.result + ", " + std::to_string(state.restarts) +

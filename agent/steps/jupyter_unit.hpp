@@ -33,8 +33,11 @@ public:
 private:
     // The unit's drop-in as it must be now.
     boost::asio::awaitable<Result<std::string>> drop_in(StepContext& context) const;
-    // What the service says of itself once Jupyter answers on this configuration.
-    [[nodiscard]] Result<std::string> serving() const;
+    // Of the configuration that is in place now.
+    [[nodiscard]] Result<std::string> config_id() const;
+    // Until it is worth asking systemd again, which costs a process: Jupyter takes seconds to
+    // start, and its socket is there when it is nearly done.
+    boost::asio::awaitable<void> pause();
     boost::asio::awaitable<Result<void>> wait_until_serving(StepContext& context,
                                                             std::string serving);
 

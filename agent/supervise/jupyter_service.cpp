@@ -285,6 +285,8 @@ serve_jupyter(JupyterOptions options, JupyterWorld world, std::stop_token stop) 
     auto access = read_jupyter_access(options);
     if (!access)
         co_return refuse(access.error());
+    // At once: Jupyter reads the file later than we do, and it may be replaced meanwhile.
+    world.notifier.status(jupyter_starting_status(access->config_id));
     if (const auto removed = remove_stale_socket(access->socket); !removed)
         co_return refuse(removed.error());
     if (options.groups == PowerfulGroups::left) {
@@ -300,7 +302,6 @@ serve_jupyter(JupyterOptions options, JupyterWorld world, std::stop_token stop) 
     auto child = world.launcher.launch(std::move(program));
     if (!child)
         co_return refuse(child.error());
-    world.notifier.status("starting Jupyter");
 
     Service service{std::move(*child), std::move(*access), world};
     co_return co_await service.run(std::move(stop));

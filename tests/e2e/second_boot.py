@@ -23,6 +23,8 @@ PIPES_AND_SOCKETS = ("/proc/self/", "/dev/null", "/dev/console", "/dev/tty")
 ASKS = {
     "/usr/bin/getent",
     "/usr/bin/dpkg-query",
+    "/usr/bin/id",
+    "/usr/bin/stat",
     "/usr/bin/systemctl",
     "/usr/bin/test",
     "/usr/local/bin/agent",

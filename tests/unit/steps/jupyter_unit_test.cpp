@@ -105,6 +105,7 @@ TEST_CASE("jupyter_unit: a user in powerful groups leaves them in the service", 
         CHECK(machine.fitted() == plain);
     }
     SECTION("what cannot be asked is not taken for none") {
+        machine.is_in("1234 998", "");
         machine.world.commands.when({"getent", "group"}).times_out();
         const auto checked = machine.world.check(machine.step);
         REQUIRE(checked.has_error());
@@ -201,6 +202,43 @@ TEST_CASE("jupyter_unit: what systemd brings up at boot is waited for, not start
         CHECK(machine.world.clock.slept.empty());
     }
     CHECK(machine.world.services.orders.empty());
+}
+
+TEST_CASE("jupyter_unit: what starts on an image's configuration is not waited for",
+          "[unit][steps]") {
+    Machine machine;
+    const std::string old_id = jupyter_config_id("{\"the image's\": 1}\n", program);
+    REQUIRE(machine.world.apply(machine.step).has_value());
+    machine.unit() = unit_state("activating", "start", jupyter_starting_status(old_id));
+    const auto before = machine.world.clock.now();
+    CHECK(machine.why_due() == "Jupyter is being started on another configuration");
+    CHECK(machine.world.clock.now() == before);
+
+    // What it reads is known only once it says so; on the one in place it is waited for.
+    machine.unit() = unit_state("activating", "start-pre");
+    machine.world.services.on_state = [&machine, asked = 0](const std::string&) mutable {
+        if (++asked == 2)
+            machine.unit().status_text = jupyter_starting_status(
+                jupyter_config_id(machine.world.content(layout::jupyter_config), program));
+        if (asked == 3)
+            machine.unit() = unit_state("active", "running", machine.serving());
+    };
+    CHECK(machine.why_due().empty());
+}
+
+TEST_CASE("jupyter_unit: systemd is asked rarely until Jupyter's socket is there",
+          "[unit][steps]") {
+    Machine machine;
+    REQUIRE(machine.world.apply(machine.step).has_value());
+    const auto start = machine.world.clock.now();
+    machine.world.services.asked = 0;
+    machine.unit() = unit_state("activating", "start");
+    machine.world.services.on_state = [&](const std::string&) {
+        if (machine.world.clock.now() - start >= std::chrono::seconds{8})
+            machine.unit() = unit_state("active", "running", machine.serving());
+    };
+    CHECK(machine.why_due().empty());
+    CHECK(machine.world.services.asked <= 6);
 }
 
 TEST_CASE("jupyter_unit: Jupyter that keeps dying is given up with its last words",

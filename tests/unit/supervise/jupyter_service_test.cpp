@@ -107,6 +107,9 @@ public:
         content = text;
         std::ofstream{config()} << text;
     }
+    [[nodiscard]] std::string starting() const {
+        return "STATUS=" + jupyter_starting_status(jupyter_config_id(content, options().program));
+    }
     [[nodiscard]] std::string serving() const {
         return "STATUS=serving " + jupyter_config_id(content, options().program);
     }
@@ -152,7 +155,7 @@ TEST_CASE("jupyter: ready is said when the probe has passed, with what is served
     stage.at(60s, [&] { stage.stop.request_stop(); });
     CHECK(stage.serve() == 0);
     CHECK(stage.notifier.words ==
-          Words{"STATUS=starting Jupyter", stage.serving(), "READY=1", "STOPPING=1"});
+          Words{stage.starting(), stage.serving(), "READY=1", "STOPPING=1"});
     CHECK(stage.children.child.signals == std::vector<int>{SIGTERM});
 }
 
@@ -257,7 +260,7 @@ TEST_CASE("jupyter: one that never answers is ended after two minutes", "[unit][
     CHECK(stage.passed() >= 120s);
     CHECK(stage.passed() < 122s);
     CHECK(stage.notifier.words ==
-          Words{"STATUS=starting Jupyter",
+          Words{stage.starting(),
                 "STOPPING=1",
                 std::string{"STATUS=Jupyter did not answer within 120 s of its start: "} +
                     "asking Jupyter for its files without a token: refused"});
@@ -285,7 +288,7 @@ TEST_CASE("jupyter: trouble that passes costs no kernel", "[unit][supervise]") {
     stage.at(120s, [&] { stage.stop.request_stop(); });
     CHECK(stage.serve() == 0);
     CHECK(stage.notifier.words ==
-          Words{"STATUS=starting Jupyter",
+          Words{stage.starting(),
                 stage.serving(),
                 "READY=1",
                 "STATUS=not answering: asking Jupyter for its status: refused",
