@@ -52,6 +52,7 @@ std::string openssl_reason() {
 struct Wire {
     int descriptor = -1;
     bool ended = false;
+    bool more = false; // another record follows at once
 };
 
 Wire& wire_of(BIO* bio) {
@@ -61,8 +62,10 @@ Wire& wire_of(BIO* bio) {
 // OpenSSL's own socket BIO uses write(2), which raises SIGPIPE.
 int wire_write(BIO* bio, const char* bytes, int count) {
     BIO_clear_retry_flags(bio);
+    // The peer is woken once for the records of one piece, not for each.
+    const int flags = MSG_NOSIGNAL | (wire_of(bio).more ? MSG_MORE : 0);
     const auto sent =
-        ::send(wire_of(bio).descriptor, bytes, static_cast<std::size_t>(count), MSG_NOSIGNAL);
+        ::send(wire_of(bio).descriptor, bytes, static_cast<std::size_t>(count), flags);
     if (sent < 0 && (errno == EAGAIN || errno == EINTR))
         BIO_set_retry_write(bio);
     return static_cast<int>(sent);
@@ -377,6 +380,7 @@ Result<std::size_t> TlsConnection::try_write(std::string_view bytes) {
     std::size_t all = 0;
     while (all < bytes.size()) {
         std::size_t count = 0;
+        wire_.more = bytes.size() - all > SSL3_RT_MAX_PLAIN_LENGTH;
         const auto written = attempt("writing over TLS", writing_waits_for_, [&] {
             return SSL_write_ex(ssl_.get(), bytes.data() + all, bytes.size() - all, &count);
         });
@@ -388,6 +392,7 @@ Result<std::size_t> TlsConnection::try_write(std::string_view bytes) {
             break;
         all += count;
     }
+    wire_.more = false;
     return all;
 }
 
