@@ -249,18 +249,6 @@ struct Cell {
     std::size_t end = 0;   // one behind
 };
 
-std::size_t width_of(char32_t point) {
-    if ((point >= 0x300 && point <= 0x36F) || (point >= 0xFE00 && point <= 0xFE0F))
-        return 0;
-    const bool wide =
-        (point >= 0x1100 && point <= 0x115F) || (point >= 0x2E80 && point <= 0xA4CF) ||
-        (point >= 0xAC00 && point <= 0xD7A3) || (point >= 0xF900 && point <= 0xFAFF) ||
-        (point >= 0xFE30 && point <= 0xFE6F) || (point >= 0xFF00 && point <= 0xFF60) ||
-        (point >= 0xFFE0 && point <= 0xFFE6) || (point >= 0x1F300 && point <= 0x1FAFF) ||
-        (point >= 0x20000 && point <= 0x3FFFD);
-    return wide ? 2 : 1;
-}
-
 struct Stretch {
     std::size_t begin = 0; // bytes
     std::size_t end = 0;
@@ -334,7 +322,7 @@ std::vector<Cell> cells_of(std::string_view line, std::size_t visible) {
             cells.push_back({"?", 1, column, column + 1});
         } else {
             cells.push_back(
-                {std::string{line.substr(i, length)}, width_of(point), column, column + 1});
+                {std::string{line.substr(i, length)}, columns_of(point), column, column + 1});
         }
         ++column;
         i += bytes;
