@@ -312,7 +312,8 @@ class Status(unittest.TestCase):
 
     def console(self) -> list[str]:
         text = (self.vm.directory / "console.log").read_text(errors="replace")
-        return re.findall(r"^(?:\S+ login: )?(agent: .*?)\r?$", text, re.M)
+        # systemd's own line of what it starts, which it then clears, or a login's may stand before.
+        return re.findall(r"^(?:\x1b\[K|\S+ login: )*(agent: .*?)\r?$", text, re.M)
 
 
 if __name__ == "__main__":
