@@ -105,8 +105,8 @@ Result<std::string> judge_space(const std::vector<SpaceDemand>& demands,
     }
     const std::string where = demands.front().where.string();
     const std::uint64_t free = of_users ? file_system.free_bytes_of_users : file_system.free_bytes;
-    const std::string found = readable(free) + " of " + readable(file_system.bytes) +
-                              (of_users ? " are free to users" : " are free") + " at " + where;
+    std::string found = readable(free) + " of " + readable(file_system.bytes) +
+                        (of_users ? " are free to users" : " are free") + " at " + where;
     const auto missing = usual.bytes > free ? usual.bytes - free : 0;
     if (least.bytes > free)
         return permanent("the disk is too small: " + found + ", at least " + readable(least.bytes) +
