@@ -81,7 +81,8 @@ boost::asio::awaitable<Result<void>> AptPackages::apply(StepContext& context) {
         co_return agent::context(std::move(error), "fetching the package lists");
     }
     auto packages = pins_.to_install(packages_);
-    context.progress("installing " + std::to_string(packages.size()) + " packages");
+    context.progress("installing " + std::to_string(packages.size()) +
+                     (packages.size() == 1 ? " package" : " packages"));
     co_return co_await install_packages(
         context, ports_.clock, network_, std::move(packages), downgrades_);
 }
