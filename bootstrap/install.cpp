@@ -28,7 +28,7 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr const char* enabled_units[] = {
-    "agent.service", layout::front_socket_unit, layout::jupyter_unit};
+    "agent.service", layout::front_socket_unit, layout::front_unit, layout::jupyter_unit};
 constexpr const char* sysusers_file = "/usr/local/lib/sysusers.d/agent.conf";
 
 // The assembler made one object of what are two symbols here.
