@@ -281,20 +281,17 @@ asio::awaitable<void> Daemon::accept_settings(std::optional<Asked> asked) {
     for (const auto& diagnostics : {found.notes, read.diagnostics})
         for (const auto& diagnostic : diagnostics)
             log_diagnostic(diagnostic);
-    if (!read.is_valid()) {
-        std::erase_if(read.diagnostics, [](const Diagnostic& diagnostic) {
-            return diagnostic.severity != Severity::error;
-        });
-        const ConfigErrors errors{std::move(read.diagnostics)};
+    auto accepted = accept(std::move(read));
+    if (const auto* errors = std::get_if<ConfigErrors>(&accepted)) {
         fail({"",
               std::string{name_of(ErrorKind::misconfigured)},
-              agent::summarise(errors),
-              errors.diagnostics.front().hint.empty()
+              agent::summarise(*errors),
+              errors->diagnostics.front().hint.empty()
                   ? "correct it; `agent check FILE` shows every error"
-                  : errors.diagnostics.front().hint});
+                  : errors->diagnostics.front().hint});
         co_return;
     }
-    settings_ = std::move(read.settings);
+    settings_ = std::get<Settings>(std::move(accepted));
     status_.config_sha256 = settings_->sha256;
     publish_machine();
     if (!asked && basis() == converged_basis_)

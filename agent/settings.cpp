@@ -212,14 +212,17 @@ Configuration read_configuration(std::span<const ConfigSource> sources) {
     return read;
 }
 
-std::variant<Settings, ConfigErrors> read_settings(std::span<const ConfigSource> sources) {
-    Configuration read = read_configuration(sources);
+std::variant<Settings, ConfigErrors> accept(Configuration read) {
     if (read.is_valid())
         return std::move(read.settings);
     std::erase_if(read.diagnostics, [](const Diagnostic& diagnostic) {
         return diagnostic.severity != Severity::error;
     });
     return ConfigErrors{std::move(read.diagnostics)};
+}
+
+std::variant<Settings, ConfigErrors> read_settings(std::span<const ConfigSource> sources) {
+    return accept(read_configuration(sources));
 }
 
 namespace {

@@ -138,7 +138,9 @@ struct Configuration {
 struct ConfigErrors {
     std::vector<Diagnostic> diagnostics; // of severity error; never empty
 };
-// The same for those who only go on when it is valid.
+// For those who only go on when it is valid.
+[[nodiscard]] std::variant<Settings, ConfigErrors> accept(Configuration read);
+// Both at once.
 [[nodiscard]] std::variant<Settings, ConfigErrors>
 read_settings(std::span<const ConfigSource> sources);
 
