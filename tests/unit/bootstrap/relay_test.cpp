@@ -4,6 +4,7 @@
 #include "tests/fakes/fake_clock.hpp"
 #include "tests/support/lock_holder.hpp"
 #include "tests/support/run_coroutine.hpp"
+#include "tests/support/step_status.hpp"
 #include "tests/support/temp_root.hpp"
 
 #include <catch2/catch_test_macros.hpp>
@@ -22,22 +23,6 @@ using Catch::Matchers::ContainsSubstring;
 using Lines = std::vector<std::string>;
 
 namespace {
-
-StepStatus
-step(std::string id, std::string state, std::string reason = {}, std::string error = {}) {
-    StepStatus status;
-    status.id = std::move(id);
-    status.state = std::move(state);
-    status.reason = std::move(reason);
-    status.error = std::move(error);
-    return status;
-}
-
-Status with(std::vector<StepStatus> steps) {
-    Status status;
-    status.steps = std::move(steps);
-    return status;
-}
 
 // A machine whose daemon lives and says what the test writes.
 class Machine {

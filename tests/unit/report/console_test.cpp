@@ -1,5 +1,6 @@
 #include "agent/ports/layout.hpp"
 #include "agent/report/console.hpp"
+#include "tests/support/step_status.hpp"
 #include "tests/support/temp_root.hpp"
 
 #include <catch2/catch_test_macros.hpp>
@@ -21,22 +22,6 @@ using namespace agent::test;
 using Lines = std::vector<std::string>;
 
 namespace {
-
-StepStatus
-step(std::string id, std::string state, std::string reason = {}, std::string error = {}) {
-    StepStatus status;
-    status.id = std::move(id);
-    status.state = std::move(state);
-    status.reason = std::move(reason);
-    status.error = std::move(error);
-    return status;
-}
-
-Status with(std::vector<StepStatus> steps) {
-    Status status;
-    status.steps = std::move(steps);
-    return status;
-}
 
 Status settled(MachineState state, std::string summary, std::string url) {
     Status status;

@@ -1,4 +1,5 @@
 #include "agent/report/step_news.hpp"
+#include "tests/support/step_status.hpp"
 
 #include <catch2/catch_test_macros.hpp>
 
@@ -6,27 +7,12 @@
 #include <vector>
 
 using namespace agent;
+using namespace agent::test;
 using Lines = std::vector<std::string>;
 
 namespace {
 
 constexpr auto every_change = StepNews::Telling::every_change;
-
-StepStatus
-step(std::string id, std::string state, std::string reason = {}, std::string error = {}) {
-    StepStatus status;
-    status.id = std::move(id);
-    status.state = std::move(state);
-    status.reason = std::move(reason);
-    status.error = std::move(error);
-    return status;
-}
-
-Status with(std::vector<StepStatus> steps) {
-    Status status;
-    status.steps = std::move(steps);
-    return status;
-}
 
 } // namespace
 
