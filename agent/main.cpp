@@ -11,7 +11,6 @@
 #include "agent/commands/status.hpp"
 #include "agent/commands/url.hpp"
 #include "agent/commands/watch.hpp"
-#include "agent/config_main.hpp"
 #include "agent/front_main.hpp"
 #include "agent/host/control_socket.hpp"
 #include "agent/ports/layout.hpp"

@@ -17,10 +17,11 @@
 #include "agent/host/systemd_services.hpp"
 #include "agent/main_loop.hpp"
 #include "agent/ports/layout.hpp"
+#include "agent/settings_sources.hpp"
 
+#include <chrono>
 #include <cstdlib>
 #include <iostream>
-#include <optional>
 
 #include <unistd.h>
 
@@ -30,11 +31,18 @@ namespace {
 constexpr int another_runs = 4;
 constexpr int needs_root = 77; // EX_NOPERM
 constexpr int interrupted = 130;
+// For the metadata server, while a person waits: what is only shown, what is decided by it.
+constexpr std::chrono::seconds config_patience{2};
+constexpr std::chrono::seconds password_patience{5};
 
 Result<TcpEndpoint> metadata_server() {
     // The variable that Google's own clients honour.
     const char* host = std::getenv("GCE_METADATA_HOST");
-    return metadata_endpoint(host ? std::string_view{host} : GceMetadata::standard_address);
+    auto endpoint =
+        metadata_endpoint(host ? std::string_view{host} : GceMetadata::standard_address);
+    if (!endpoint)
+        return context(endpoint.error(), "reading GCE_METADATA_HOST");
+    return endpoint;
 }
 
 boost::asio::awaitable<int> live(Daemon& daemon) {
@@ -42,15 +50,20 @@ boost::asio::awaitable<int> live(Daemon& daemon) {
     co_return 0;
 }
 
-boost::asio::awaitable<int> learn(MetadataSource& metadata, std::optional<MachineFacts>& facts) {
-    auto read = co_await metadata.read();
-    if (read)
-        facts = std::move(*read);
-    else
-        std::cerr << "agent: going on without the metadata server, whose configuration would count "
-                     "more: "
-                  << read.error().message << "\n";
+boost::asio::awaitable<int> learn(MetadataSource& metadata, Result<MachineFacts>& facts) {
+    facts = co_await metadata.read();
     co_return 0;
+}
+
+// Once, for a command that a person waits for. Throws Stopped.
+Result<MachineFacts> ask_once(const TcpEndpoint& endpoint, std::chrono::milliseconds deadline) {
+    boost::asio::io_context io{1};
+    std::stop_source stop;
+    BeastHttpClient http{io, stop.get_token()};
+    GceMetadata metadata{http, endpoint, deadline};
+    Result<MachineFacts> facts = transient("not asked");
+    run_main_loop(io, stop, learn(metadata, facts));
+    return facts;
 }
 
 } // namespace
@@ -73,7 +86,7 @@ Result<int> run_main() {
     }
     const auto endpoint = metadata_server();
     if (!endpoint)
-        return context(endpoint.error(), "reading GCE_METADATA_HOST");
+        return endpoint.error();
 
     adopt_orphans();
     boost::asio::io_context io{1};
@@ -119,7 +132,7 @@ Result<int> plan_main(PlanOptions options) {
     }
     const auto endpoint = metadata_server();
     if (!endpoint)
-        return context(endpoint.error(), "reading GCE_METADATA_HOST");
+        return endpoint.error();
     adopt_orphans();
     boost::asio::io_context io{1};
     std::stop_source stop;
@@ -147,21 +160,40 @@ Result<int> set_password_main() {
     }
     const auto endpoint = metadata_server();
     if (!endpoint)
-        return context(endpoint.error(), "reading GCE_METADATA_HOST");
-    boost::asio::io_context io{1};
-    std::stop_source stop;
-    BeastHttpClient http{io, stop.get_token()};
-    GceMetadata metadata{http, *endpoint};
-    std::optional<MachineFacts> facts;
+        return endpoint.error();
     try {
-        run_main_loop(io, stop, learn(metadata, facts));
+        const auto facts = ask_once(*endpoint, password_patience);
+        if (!facts)
+            std::cerr << "agent: going on without the metadata server, whose configuration would "
+                         "count more: "
+                      << facts.error().message << "\n";
+        const Root root;
+        UnixControlClient daemon{root / layout::control_socket};
+        return set_password_command(
+            STDIN_FILENO, root, facts ? &*facts : nullptr, daemon, std::cout, std::cerr);
     } catch (const Stopped&) {
         return interrupted;
     }
-    const Root root;
-    UnixControlClient daemon{root / layout::control_socket};
-    return set_password_command(
-        STDIN_FILENO, root, facts ? &*facts : nullptr, daemon, std::cout, std::cerr);
+}
+
+Result<int> config_main(const ConfigOptions& options) {
+    if (::geteuid() != 0) {
+        std::cerr << "agent: `agent config` reads what only root may: use sudo\n";
+        return needs_root;
+    }
+    const auto endpoint = metadata_server();
+    if (!endpoint)
+        return endpoint.error();
+    try {
+        const auto facts = ask_once(*endpoint, config_patience);
+        if (!facts)
+            std::cerr << "agent: without the instance's metadata, for the files alone: "
+                      << facts.error().message << "\n";
+        return config_command(
+            gather_sources(Root{}, facts ? &*facts : nullptr), options, std::cout, std::cerr);
+    } catch (const Stopped&) {
+        return interrupted;
+    }
 }
 
 Result<int> jupyter_main(JupyterOptions options) {
