@@ -137,7 +137,10 @@ class Keeper:
             self._emulator.kill()
             self._emulator.wait()
         if self._web:
-            self._web.server_close()  # whoever gets the number next listens on the same address
+            # Whoever gets the number next listens on the same address, and a socket that a thread
+            # waits for is not closed before that thread returns.
+            self._web.shutdown()
+            self._web.server_close()
         with cache.locked(VMS / ".lock"):
             _take_away(self._number)
         os.close(self._lock)
@@ -164,7 +167,8 @@ class Keeper:
         handler = functools.partial(_QuietFiles, directory=str(self.directory / "www"))
         address = (self._network.host_address, WEB_PORT)
         self._web = http.server.ThreadingHTTPServer(address, handler)
-        threading.Thread(target=self._web.serve_forever, daemon=True).start()
+        serve = functools.partial(self._web.serve_forever, poll_interval=0.1)
+        threading.Thread(target=serve, daemon=True).start()
 
     def _boot(self) -> None:
         if self._nspawn:
