@@ -1,5 +1,6 @@
 #include "agent/command_line.hpp"
 
+#include "agent/base/duration.hpp"
 #include "agent/ports/layout.hpp"
 #include "agent/version.hpp"
 
@@ -7,31 +8,12 @@
 #include <CLI/Config.hpp>
 #include <CLI/Formatter.hpp>
 
-#include <charconv>
-
 namespace agent::command_line {
 namespace {
 
 constexpr int usage_error = 64; // EX_USAGE
 
 } // namespace
-
-std::optional<std::chrono::milliseconds> parse_duration(const std::string& text) {
-    long long number = 0;
-    const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), number);
-    const std::string unit{end, text.data() + text.size()};
-    if (failure != std::errc{} || number < 0 || number > 31'536'000)
-        return std::nullopt;
-    if (unit == "ms")
-        return std::chrono::milliseconds{number};
-    if (unit == "s")
-        return std::chrono::seconds{number};
-    if (unit == "m")
-        return std::chrono::minutes{number};
-    if (unit == "h")
-        return std::chrono::hours{number};
-    return std::nullopt;
-}
 
 Invocation parse(int argc, const char* const* argv) {
     CLI::App app{"Turns a bare cloud VM into a working, secure Jupyter machine.", "agent"};
@@ -75,6 +57,16 @@ Invocation parse(int argc, const char* const* argv) {
     log_app->add_flag("-f,--follow", log.follow, "go on with what comes, until Ctrl-C");
     log_app->callback([&] { invocation = log; });
 
+    Timeline timeline;
+    auto* timeline_app = app.add_subcommand(
+        "timeline", "the boot as a chart: each step, its start, its length, what it waited for");
+    timeline_app->add_option("--svg", timeline.svg, "a picture in FILE instead; - prints it")
+        ->type_name("FILE");
+    timeline_app
+        ->add_option("--boot", timeline.boot, "an earlier boot: its id, or -1 for the one before")
+        ->type_name("BOOT");
+    timeline_app->callback([&] { invocation = timeline; });
+
     Check check;
     auto* check_app =
         app.add_subcommand("check", "validates a config anywhere; exit 0 valid, 1 not");
@@ -97,7 +89,20 @@ Invocation parse(int argc, const char* const* argv) {
     auto* password_app =
         app.add_subcommand("password", "reads a password, prints its hash for the config");
     password_app->add_flag("--set", password.set, "sets it on this machine instead (root)");
-    password_app->callback([&] { invocation = password; });
+    std::string reader;
+    password_app
+        ->add_option("--for", reader, "notebook-6.0: a hash that notebook before 6.1 reads too")
+        ->check(CLI::IsMember({"notebook-6.0"}));
+    password_app->callback([&] {
+        password.for_old_notebook = !reader.empty();
+        invocation = password;
+    });
+
+    Shell shell;
+    auto* user_shell = app.add_subcommand(
+        "shell", "a shell, or COMMAND, as the machine's user in Jupyter's environment");
+    user_shell->add_option("COMMAND", shell.command, "with its arguments, after --");
+    user_shell->callback([&] { invocation = shell; });
 
     Retry retry;
     auto* retry_app = app.add_subcommand("retry", "runs what failed again, now; or STEP");
@@ -138,9 +143,23 @@ Invocation parse(int argc, const char* const* argv) {
     auto* worker = app.add_subcommand("worker")->group(""); // for the daemon alone: not in the help
     worker->require_subcommand(1);
     worker->add_subcommand("probe")->callback([&] { invocation = ProbeWorker{}; });
+    worker->add_subcommand("fetch")->callback([&] { invocation = FetchWorker{}; });
+    worker->add_subcommand("account")->callback([&] { invocation = AccountWorker{}; });
+    worker->add_subcommand("bucket")->callback([&] { invocation = BucketWorker{}; });
+    worker->add_subcommand("adopt")->callback([&] { invocation = AdoptWorker{}; });
     auto* environment_app = worker->add_subcommand("environment");
     environment_app->add_option("PREFIX", environment.prefix)->required();
     environment_app->callback([&] { invocation = environment; });
+    ShellWorker shell_files;
+    auto* shell_app = worker->add_subcommand("shell");
+    shell_app->add_option("PREFIX", shell_files.prefix)->required();
+    shell_app->add_flag("--complete", shell_files.complete);
+    shell_app->callback([&] { invocation = shell_files; });
+    RequirementsWorker requirements;
+    auto* requirements_app = worker->add_subcommand("requirements");
+    requirements_app->add_option("FILE", requirements.file)->required();
+    requirements_app->add_flag("--constraints", requirements.is_constraints);
+    requirements_app->callback([&] { invocation = requirements; });
 
     try {
         app.parse(argc, argv);

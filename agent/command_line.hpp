@@ -26,6 +26,10 @@ struct Log {
     std::string step; // empty: all
     bool follow = false;
 };
+struct Timeline {
+    std::string boot; // empty: this one
+    std::string svg;  // empty: no file
+};
 struct Check {
     std::vector<std::filesystem::path> files;
     bool json = false;
@@ -36,7 +40,11 @@ struct Config {
 struct Url {};
 struct Cert {};
 struct Password {
-    bool set = false; // here, instead of printing the hash
+    bool set = false;              // here, instead of printing the hash
+    bool for_old_notebook = false; // before 6.1
+};
+struct Shell {
+    std::vector<std::string> command; // empty: the user's shell
 };
 struct Retry {
     std::string step; // empty: whatever failed
@@ -55,9 +63,21 @@ struct Front {
     uid_t backend_owner = 0;
 };
 struct ProbeWorker {};
+struct FetchWorker {};
+struct AdoptWorker {};
 struct EnvironmentWorker {
     std::filesystem::path prefix;
 };
+struct ShellWorker {
+    std::filesystem::path prefix;
+    bool complete = false;
+};
+struct RequirementsWorker {
+    std::filesystem::path file; // "-": standard input
+    bool is_constraints = false;
+};
+struct AccountWorker {};
+struct BucketWorker {};
 // Nothing to run: help, the version, or wrong usage (exit 64).
 struct Answer {
     int exit_code = 0;
@@ -68,23 +88,28 @@ using Invocation = std::variant<Run,
                                 Status,
                                 Plan,
                                 Log,
+                                Timeline,
                                 Url,
                                 Cert,
                                 Check,
                                 Config,
                                 Password,
+                                Shell,
                                 Retry,
                                 Hold,
                                 Release,
                                 Jupyter,
                                 Front,
                                 ProbeWorker,
+                                FetchWorker,
+                                AdoptWorker,
                                 EnvironmentWorker,
+                                ShellWorker,
+                                RequirementsWorker,
+                                AccountWorker,
+                                BucketWorker,
                                 Answer>;
 
 [[nodiscard]] Invocation parse(int argc, const char* const* argv);
-
-// "90s", "10m", "2h", "1500ms"; nullopt: not a duration.
-[[nodiscard]] std::optional<std::chrono::milliseconds> parse_duration(const std::string& text);
 
 } // namespace agent::command_line

@@ -1,15 +1,18 @@
 #include "agent/daemon.hpp"
 
 #include "agent/base/backoff.hpp"
+#include "agent/base/boot_time.hpp"
 #include "agent/base/log.hpp"
 #include "agent/base/stop.hpp"
 #include "agent/base/text.hpp"
+#include "agent/base/timestamp.hpp"
 #include "agent/ports/layout.hpp"
 #include "agent/report/machine_file.hpp"
 #include "agent/settings_sources.hpp"
 #include "agent/steps/catalog.hpp"
 #include "agent/steps/ready.hpp"
 #include "agent/steps/tls_certificate.hpp"
+#include "agent/version.hpp"
 
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/redirect_error.hpp>
@@ -24,9 +27,11 @@ namespace asio = boost::asio;
 using namespace std::chrono_literals;
 
 constexpr auto health_interval = 15s;
+constexpr auto publishing_again = 1s;   // where /run was full, say
 constexpr auto metadata_patience = 60s; // then a configuration on the disk is enough to go on
 constexpr auto last_word = 5s;          // of agent.service's TimeoutStopSec
 constexpr Backoff metadata_backoff{};
+constexpr auto unknown_to_the_server = 10min; // before it is asked for the same again
 
 StepStatus to_status(const StepProgress& progress) {
     StepStatus status;
@@ -36,7 +41,7 @@ StepStatus to_status(const StepProgress& progress) {
     status.attempts = progress.attempts;
     status.started = progress.started;
     status.seconds = progress.took.count();
-    if (progress.error)
+    if (progress.error && progress.state == StepState::failed)
         status.error = progress.error->message;
     return status;
 }
@@ -46,19 +51,26 @@ bool has_ended_well(const StepProgress& progress) {
            progress.state == StepState::skipped;
 }
 
+Problem problem_of(const StepProgress& step) {
+    return {step.id,
+            std::string{name_of(step.error->kind)},
+            step.error->message,
+            step.error->next.empty() ? "see `agent log " + step.id + "`" : step.error->next};
+}
+
 std::optional<Problem> first_problem(const std::vector<StepProgress>& progress) {
     // A required step's failure is what people need to hear of first.
-    for (const Importance importance : {Importance::required, Importance::optional})
-        for (const auto& step : progress)
-            if (step.state == StepState::failed && step.importance == importance && step.error)
-                return Problem{step.id,
-                               std::string{name_of(step.error->kind)},
-                               step.error->message,
-                               step.error->next.empty()
-                                   ? "see `agent status` and " +
-                                         std::string{layout::log_directory} + "/" + step.id + ".log"
-                                   : step.error->next};
+    for (const StepState state : {StepState::failed, StepState::waiting})
+        for (const Importance importance : {Importance::required, Importance::optional})
+            for (const auto& step : progress)
+                if (step.state == state && step.importance == importance && step.error)
+                    return problem_of(step);
     return std::nullopt;
+}
+
+bool may_pass(const StepProgress& step) {
+    return step.state == StepState::failed && step.error &&
+           step.error->kind == ErrorKind::transient;
 }
 
 void log_diagnostic(const Diagnostic& diagnostic) {
@@ -89,10 +101,15 @@ MachineState overall_state(const std::vector<StepProgress>& progress) {
     return state;
 }
 
-std::string summarise(const Status& status) {
+std::string summarise(const Status& status, const std::string& stop) {
     std::string state{name_of(status.state)};
     if (status.state == MachineState::ready)
-        return status.url.empty() ? "ready; no Jupyter is asked for" : "ready at " + status.url;
+        return (status.url.empty() ? "ready; no Jupyter is asked for" : "ready at " + status.url) +
+               (stop.empty() ? "" : "; " + stop);
+    if (!stop.empty())
+        state += " (" + stop + ")";
+    if (status.state == MachineState::stopping)
+        return printable(state + (status.problem ? "; " + status.problem->message : ""), 300);
     if (status.problem) {
         const std::string step = status.problem->step.empty() ? "" : status.problem->step + ": ";
         return printable(state + ": " + step + status.problem->message, 300);
@@ -160,23 +177,37 @@ Daemon::Daemon(World world)
     : world_{std::move(world)}, accounts_{world_.accounts},
       ports_{world_.root, accounts_, world_.services, world_.clock, world_.front_control},
       status_file_{world_.root}, console_{world_.root}, step_log_{world_.root, world_.clock},
-      guest_attributes_{world_.metadata, world_.clock, world_.root},
+      timeline_{world_.root}, guest_attributes_{world_.metadata, world_.clock, world_.root},
       control_desk_{{world_.root,
                      world_.accounts,
                      world_.privileges,
                      world_.clock,
                      [this] { return settings_ ? settings_->machine.user : std::string{}; },
-                     [this](const std::string& step) { return retry(step); }}},
+                     [this](const std::string& step) { return retry(step); },
+                     [this] { limits_.wake(); }}},
+      limits_{{world_.io,
+               world_.root,
+               world_.clock,
+               world_.services,
+               world_.terminals,
+               [this]() -> const Hold& { return control_desk_.hold(); },
+               [this] { publish(); }}},
       wake_{world_.io} {}
 
 asio::awaitable<void> Daemon::run() {
     status_.boot_id = current_boot_id(world_.root);
+    booted_ = first_process_started(world_.root);
+    record({.kind = TimelineEvent::Kind::boot,
+            .boot_id = status_.boot_id,
+            .wall = world_.clock.wall()},
+           log::Priority::info,
+           std::string{"agent "} + version() + " begins");
     enter(MachineState::starting);
     world_.notifier.ready();
 
     // All unwind with Stopped; what else they may throw is a bug that ends the process.
     std::exception_ptr failure;
-    unsigned running = 3;
+    unsigned running = 5;
     asio::steady_timer ended{world_.io, asio::steady_timer::time_point::max()};
     const auto on_end = [&](const std::exception_ptr& thrown) {
         --running;
@@ -193,6 +224,8 @@ asio::awaitable<void> Daemon::run() {
     };
     asio::co_spawn(world_.io, guest_attributes_.run(world_.stop), on_end);
     asio::co_spawn(world_.io, follow_attributes(), on_end);
+    asio::co_spawn(world_.io, follow_preemption(), on_end);
+    asio::co_spawn(world_.io, limits_.run(world_.stop), on_end);
     auto answering = world_.control.serve([this](ControlPeer peer, ControlRequest request) {
         return control_desk_.answer(peer, std::move(request));
     });
@@ -210,6 +243,7 @@ asio::awaitable<void> Daemon::run() {
         std::rethrow_exception(failure);
 
     world_.notifier.stopping();
+    tell_what_was_interrupted();
     enter(MachineState::stopping);
     co_await guest_attributes_.flush(world_.last_metadata, world_.last_clock, last_word);
 }
@@ -263,6 +297,7 @@ void Daemon::tell_of_waiting(const Error& error, bool waited, bool configured) {
     const bool known = status_.problem && status_.problem->message == problem.message;
     if (waited && (!known || status_.state == MachineState::starting)) {
         fail(std::move(problem));
+        limits_.stands(LimitKeeper::Standing::trying_again);
     } else if (!known && status_.state == MachineState::starting) {
         status_.problem = std::move(problem);
         publish();
@@ -281,6 +316,7 @@ asio::awaitable<void> Daemon::accept_settings(std::optional<Asked> asked) {
     for (const auto& diagnostics : {found.notes, read.diagnostics})
         for (const auto& diagnostic : diagnostics)
             log_diagnostic(diagnostic);
+    begin_setup(read, asked.has_value());
     auto accepted = accept(std::move(read));
     if (const auto* errors = std::get_if<ConfigErrors>(&accepted)) {
         fail({"",
@@ -300,6 +336,19 @@ asio::awaitable<void> Daemon::accept_settings(std::optional<Asked> asked) {
         co_await converge(asked);
 }
 
+// Also with a configuration that is not valid: a setup that has failed at once. Its limits count as
+// far as they could be read, unless those of a valid one are known.
+void Daemon::begin_setup(const Configuration& read, bool asked) {
+    if (facts_) {
+        const auto found = facts_->instance_attributes.find("created-by");
+        limits_.created_by(found == facts_->instance_attributes.end() ? "" : found->second);
+    }
+    const auto& limits = read.is_valid() || !settings_ ? read.settings.limits : settings_->limits;
+    limits_.begin({limits.on_failure == OnFailure::stop, limits.grace, limits.lifetime},
+                  read.settings.sha256,
+                  asked ? SetupClock::Begin::anew : SetupClock::Begin::going_on);
+}
+
 // What the steps are made of: when it is the same, converging again would find nothing new.
 std::string Daemon::basis() const {
     std::string text = settings_->sha256;
@@ -317,6 +366,9 @@ asio::awaitable<void> Daemon::converge(std::optional<Asked> asked) {
     converging_ = true;
     accounts_.forget();
     converged_basis_.clear();
+    if (!std::exchange(retrying_, false))
+        retries_.begin_anew();
+    retry_at_.reset();
     status_.problem.reset();
     enter(MachineState::provisioning);
     auto ledger = Ledger::open(world_.root);
@@ -336,13 +388,23 @@ asio::awaitable<void> Daemon::converge(std::optional<Asked> asked) {
         world_.clock,
         *ledger,
         facts_ ? facts_->instance_id : std::string{},
-        [this](const std::vector<StepProgress>& progress) { take_progress(progress); },
+        [this](const StepProgress& step) { take_progress(step); },
         [this](std::string_view id, std::string_view line) { step_log_.line(id, line); },
         [asked = std::move(asked)](std::string_view id) {
             return asked && (asked->step.empty() || asked->step == id);
-        }};
-    Engine engine{std::move(engine_world),
-                  make_steps(*settings_, facts_ ? &*facts_ : nullptr, ports_)};
+        },
+        [this] { return changed_; },
+        {settings_->limits.setup, limits_.setup_spent(), settings_->limits.person}};
+    auto steps = make_steps(*settings_, facts_ ? &*facts_ : nullptr, ports_);
+    TimelineEvent run{.kind = TimelineEvent::Kind::run};
+    for (const auto& step : steps)
+        run.steps.push_back({step.traits.id, step.traits.needs});
+    record(
+        std::move(run), log::Priority::info, "a run of " + std::to_string(steps.size()) + " steps");
+    Engine engine{std::move(engine_world), std::move(steps)};
+    status_.steps.clear();
+    for (const auto& step : engine.progress())
+        status_.steps.push_back(to_status(step));
     const auto progress = co_await engine.converge();
     if (!progress) {
         fail({"",
@@ -353,39 +415,61 @@ asio::awaitable<void> Daemon::converge(std::optional<Asked> asked) {
     }
     converged_basis_ = basis();
     converged_ = *progress;
+    const auto left = settings_->limits.setup - limits_.setup_spent();
+    if (left > 0s && std::any_of(converged_.begin(), converged_.end(), may_pass)) {
+        const auto delay = retries_.next(world_.clock.random());
+        // When the setup's time is over, that is said then.
+        const bool has_failed = overall_state(converged_) == MachineState::failed;
+        retry_at_ = world_.clock.now() +
+                    (has_failed ? std::min<std::chrono::milliseconds>(delay, left) : delay);
+    }
     settle(converged_);
 }
 
-void Daemon::take_progress(const std::vector<StepProgress>& progress) {
-    for (std::size_t i = 0; i < progress.size(); ++i) {
-        const bool news =
-            i >= status_.steps.size() || status_.steps[i].state != name_of(progress[i].state);
-        if (!news || progress[i].state == StepState::pending)
-            continue;
-        const std::string text = progress[i].id + ": " + std::string{name_of(progress[i].state)} +
-                                 (progress[i].error            ? ": " + progress[i].error->message
-                                  : progress[i].reason.empty() ? ""
-                                                               : " (" + progress[i].reason + ")");
-        if (progress[i].state == StepState::failed)
-            log::error(text);
-        else
-            log::info(text);
+void Daemon::take_progress(const StepProgress& step) {
+    const auto shown = std::find_if(status_.steps.begin(),
+                                    status_.steps.end(),
+                                    [&](const StepStatus& one) { return one.id == step.id; });
+    TimelineEvent event{.state = std::string{name_of(step.state)},
+                        .step = step.id,
+                        .why = step.error ? step.error->message : step.reason};
+    if (step.state == StepState::running) {
+        event.doing = name_of(step.doing);
+        if (step.doing == Doing::working)
+            event.why.clear(); // of its phrases the status and its log tell
     }
-    status_.steps.clear();
-    for (const auto& step : progress) {
-        status_.steps.push_back(to_status(step));
-        if (step.id == "tls_certificate" && has_ended_well(step) &&
-            status_.certificate_sha256.empty())
-            publish_certificate();
-        if (step.id == "ready" && has_ended_well(step))
-            status_.url = jupyter_url(*settings_, facts_ ? &*facts_ : nullptr);
+    if (timeline_news_.is_news(event)) {
+        const std::string text = event.step + ": " + event.state +
+                                 (step.error          ? ": " + event.why
+                                  : event.why.empty() ? ""
+                                                      : " (" + event.why + ")");
+        record(std::move(event),
+               step.state == StepState::failed ? log::Priority::error : log::Priority::info,
+               text);
     }
+    *shown = to_status(step);
+    if (step.interrupted)
+        interrupted_.push_back(step.id);
+    if (step.state == StepState::waiting)
+        status_.problem = problem_of(step);
+    else if (status_.problem && status_.problem->step == step.id)
+        status_.problem.reset();
+    if (step.id == "tls_certificate" && has_ended_well(step) && status_.certificate_sha256.empty())
+        publish_certificate();
+    if (step.id == "ready" && has_ended_well(step))
+        status_.url = jupyter_url(*settings_, facts_ ? &*facts_ : nullptr);
+    tell_limits();
     publish();
 }
 
 void Daemon::settle(const std::vector<StepProgress>& progress) {
     publish_certificate();
     status_.problem = first_problem(progress);
+    if (status_.problem && retry_at_) {
+        const auto at = world_.clock.wall() + std::chrono::duration_cast<WallTime::duration>(
+                                                  *retry_at_ - world_.clock.now());
+        status_.problem->next += "; it is tried again by itself at " + timestamp(at);
+    }
     enter(overall_state(progress));
 }
 
@@ -403,21 +487,68 @@ void Daemon::enter(MachineState state) {
     if (state != status_.state || status_.since == WallTime{}) {
         status_.state = state;
         status_.since = world_.clock.wall();
+        tell_limits();
         publish();
-        log::notice(status_.summary);
+        record({.kind = TimelineEvent::Kind::machine, .state = std::string{name_of(state)}},
+               log::Priority::notice,
+               status_.summary);
         return;
     }
+    tell_limits();
     publish();
 }
 
+// For the timeline: of this boot in /run, of every boot in the journal.
+void Daemon::record(TimelineEvent event, log::Priority priority, const std::string& text) {
+    event.at = std::chrono::duration<double>(world_.clock.since_boot() - booted_).count();
+    const std::string line = to_line(event);
+    timeline_.append(line);
+    log::event(priority, text, line);
+}
+
+void Daemon::tell_limits() {
+    using enum MachineState;
+    using Standing = LimitKeeper::Standing;
+    if (status_.state == starting || status_.state == stopping)
+        return;
+    const auto are = [this](std::string_view state) {
+        return std::any_of(status_.steps.begin(), status_.steps.end(), [&](const StepStatus& step) {
+            return step.state == state;
+        });
+    };
+    if (status_.state == provisioning)
+        limits_.stands(are("waiting") && !are("running") ? Standing::waiting : Standing::working);
+    else if (status_.state == failed)
+        limits_.stands(retry_at_ ? Standing::trying_again : Standing::failed,
+                       status_.problem ? status_.problem->message : std::string{});
+    else
+        limits_.stands(Standing::done);
+}
+
 void Daemon::publish() {
-    status_.summary = agent::summarise(status_);
-    if (auto written = status_file_.write(status_); !written)
+    Status told = status_;
+    std::string in_sight;
+    const PlannedStop* stop = limits_.near_stop();
+    if (told.state == MachineState::stopping && stop &&
+        stop->fate != PlannedStop::Fate::powered_off)
+        stop = nullptr; // it stops for another reason
+    if (stop) {
+        const auto now = world_.clock.wall();
+        in_sight = in_brief(*stop, now);
+        if (told.problem)
+            told.problem->next = with_remedy(*stop, now) +
+                                 (told.problem->next.empty() ? "" : "; " + told.problem->next);
+    }
+    told.summary = agent::summarise(told, in_sight);
+    status_.summary = told.summary;
+    auto written = status_file_.write(told);
+    if (!written)
         log::warning(written.error().message);
-    console_.tell(status_);
-    world_.notifier.status(status_.summary);
+    published_ = written.has_value();
+    console_.tell(told);
+    world_.notifier.status(told.summary);
     if (!settings_ || settings_->report.guest_attributes)
-        guest_attributes_.offer(status_);
+        guest_attributes_.offer(told);
 }
 
 void Daemon::publish_machine() {
@@ -433,6 +564,11 @@ void Daemon::publish_machine() {
     card.port = settings_->jupyter.port;
     card.reach = jupyter_reach(*settings_);
     card.landing = settings_->jupyter.interface == JupyterInterface::lab ? "lab" : "tree";
+    card.user = settings_->machine.user;
+    if (settings_->python.kind != PythonKind::none)
+        card.prefix = settings_->python.prefix.string();
+    card.directory = settings_->jupyter.directory.string();
+    card.variables = network_environment(*settings_);
     if (auto written = write_machine_card(world_.root, card); !written)
         log::warning(written.error().message);
 }
@@ -449,8 +585,20 @@ void Daemon::publish_certificate() {
 // Until the configuration changes: looks after Jupyter, from outside, through the front.
 asio::awaitable<void> Daemon::watch() {
     while (!changed_) {
-        co_await nap(health_interval);
-        if (!changed_ && settings_ && !status_.url.empty())
+        const auto now = world_.clock.now();
+        if (retry_at_ && *retry_at_ <= now) {
+            retry_at_.reset();
+            retrying_ = true;
+            converged_basis_.clear();
+            break;
+        }
+        const auto left = retry_at_ ? std::chrono::ceil<std::chrono::milliseconds>(*retry_at_ - now)
+                                    : std::chrono::milliseconds{health_interval};
+        co_await nap(std::min<std::chrono::milliseconds>(
+            published_ ? health_interval : publishing_again, left));
+        if (!published_)
+            publish(); // there may be room by now
+        else if (!changed_ && settings_ && !status_.url.empty())
             co_await look_after_jupyter();
     }
 }
@@ -490,6 +638,40 @@ asio::awaitable<void> Daemon::follow_attributes() {
             reload();
         attributes_etag_ = std::move(*now);
     }
+}
+
+// Runs beside everything else. GCE says so before it sends the stop itself.
+asio::awaitable<void> Daemon::follow_preemption() {
+    std::string etag;
+    for (unsigned failures = 0;;) {
+        throw_if_stopped(world_.stop);
+        auto notice = co_await world_.metadata.wait_for_preemption(etag);
+        if (!notice) {
+            const bool passes = notice.error().kind == ErrorKind::transient;
+            const auto delay = metadata_backoff.delay(++failures, world_.clock.random());
+            co_await world_.clock.sleep(passes ? delay : unknown_to_the_server);
+            continue;
+        }
+        failures = 0;
+        etag = std::move(notice->etag);
+        if (notice->noticed) {
+            log::warning("GCE preempts this VM: it stops within 30 s");
+            preempted_ = true;
+            world_.request_stop();
+        }
+    }
+}
+
+void Daemon::tell_what_was_interrupted() {
+    if (interrupted_.empty() && !preempted_)
+        return;
+    std::string message = preempted_ ? "GCE preempts this VM" : "";
+    if (!interrupted_.empty())
+        message += (message.empty() ? "" : "; ") + ("interrupted:" + join(interrupted_, ","));
+    status_.problem = Problem{interrupted_.empty() ? "" : interrupted_.front(),
+                              "interrupted",
+                              std::move(message),
+                              "the next boot goes on where this one was"};
 }
 
 void Daemon::reload() {

@@ -15,13 +15,21 @@
 #include "agent/host/control_socket.hpp"
 #include "agent/ports/layout.hpp"
 #include "agent/run_main.hpp"
+#include "agent/version.hpp"
+#include "agent/workers/account.hpp"
+#include "agent/workers/adopt.hpp"
+#include "agent/workers/bucket.hpp"
 #include "agent/workers/environment.hpp"
+#include "agent/workers/fetch.hpp"
 #include "agent/workers/probe.hpp"
+#include "agent/workers/requirements.hpp"
+#include "agent/workers/shell_files.hpp"
 
 #include <csignal>
 #include <cstdlib>
 #include <exception>
 #include <iostream>
+#include <optional>
 
 #include <sys/stat.h>
 #include <unistd.h>
@@ -41,6 +49,7 @@ int explain(const Error& error) {
     case ErrorKind::transient:
         return 75;
     case ErrorKind::permanent:
+    case ErrorKind::waiting:
         break;
     }
     return 1;
@@ -83,6 +92,9 @@ struct Execute {
         return log_command(
             {options.step, options.follow}, Root{}, pause_between_looks, std::cout, std::cerr);
     }
+    int operator()(const command_line::Timeline& options) const {
+        return exit_status(timeline_main({options.boot, options.svg}));
+    }
     int operator()(const command_line::Url&) const {
         const bool terminal = ::isatty(STDOUT_FILENO) == 1;
         return url_command(
@@ -99,9 +111,15 @@ struct Execute {
         return exit_status(config_main({options.json, colours_of_errors()}));
     }
     int operator()(const command_line::Password& options) const {
+        const auto form =
+            options.for_old_notebook ? std::optional{PasswordForm::salted} : std::nullopt;
         if (options.set)
-            return exit_status(set_password_main());
-        return password_command(STDIN_FILENO, std::cout, std::cerr);
+            return exit_status(set_password_main(form));
+        return password_command(
+            STDIN_FILENO, form.value_or(PasswordForm::argon2), std::cout, std::cerr);
+    }
+    int operator()(const command_line::Shell& options) const {
+        return exit_status(shell_main(options.command));
     }
     int operator()(const command_line::Retry& options) const {
         return ask_daemon({ControlRequest::Verb::retry, options.step, {}});
@@ -126,9 +144,30 @@ struct Execute {
         return served ? 0 : explain(served.error());
     }
     int operator()(const command_line::ProbeWorker&) const { return probe_worker(); }
+    int operator()(const command_line::FetchWorker&) const { return fetch_worker(build_year()); }
+    int operator()(const command_line::AdoptWorker&) const { return adopt_worker(); }
     int operator()(const command_line::EnvironmentWorker& options) const {
         return environment_worker(options.prefix, std::cout);
     }
+    int operator()(const command_line::ShellWorker& options) const {
+        const char* home = std::getenv("HOME");
+        if (!home || *home != '/') {
+            std::cerr << "agent: HOME is not set\n";
+            return 1;
+        }
+        return options.complete ? complete_shell_files(home, options.prefix, std::cerr)
+                                : look_at_shell_files(home, options.prefix, std::cout);
+    }
+    int operator()(const command_line::RequirementsWorker& options) const {
+        if (options.file == "-")
+            return requirements_worker(std::cin, std::cout);
+        return requirements_worker(options.file,
+                                   options.is_constraints ? ListKind::constraints
+                                                          : ListKind::requirements,
+                                   std::cout);
+    }
+    int operator()(const command_line::AccountWorker&) const { return account_worker(std::cout); }
+    int operator()(const command_line::BucketWorker&) const { return bucket_worker(build_year()); }
     int operator()(const command_line::Answer& answer) const {
         (answer.exit_code == 0 ? std::cout : std::cerr) << answer.text;
         return answer.exit_code;

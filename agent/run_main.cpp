@@ -1,26 +1,36 @@
 #include "agent/run_main.hpp"
 
 #include "agent/base/lock.hpp"
+#include "agent/base/log.hpp"
 #include "agent/base/stop.hpp"
-#include "agent/commands/password.hpp"
+#include "agent/base/text.hpp"
+#include "agent/commands/columns.hpp"
+#include "agent/commands/screen.hpp"
+#include "agent/commands/shell.hpp"
 #include "agent/daemon.hpp"
 #include "agent/host/control_socket.hpp"
+#include "agent/host/device_terminals.hpp"
 #include "agent/host/front_control_socket.hpp"
 #include "agent/host/gce_metadata.hpp"
 #include "agent/host/getent_accounts.hpp"
 #include "agent/host/http_client.hpp"
+#include "agent/host/lineage.hpp"
+#include "agent/host/memory_witness.hpp"
 #include "agent/host/process.hpp"
 #include "agent/host/process_groups.hpp"
 #include "agent/host/sudo_privileges.hpp"
 #include "agent/host/system_clock.hpp"
 #include "agent/host/systemd_notify.hpp"
 #include "agent/host/systemd_services.hpp"
+#include "agent/host/take_place.hpp"
 #include "agent/main_loop.hpp"
 #include "agent/ports/layout.hpp"
 #include "agent/settings_sources.hpp"
 
+#include <cerrno>
 #include <chrono>
 #include <cstdlib>
+#include <cstring>
 #include <iostream>
 
 #include <unistd.h>
@@ -31,9 +41,12 @@ namespace {
 constexpr int another_runs = 4;
 constexpr int needs_root = 77; // EX_NOPERM
 constexpr int interrupted = 130;
+constexpr int not_executable = 126; // as shells have it
+constexpr int not_found = 127;
 // For the metadata server, while a person waits: what is only shown, what is decided by it.
 constexpr std::chrono::seconds config_patience{2};
 constexpr std::chrono::seconds password_patience{5};
+constexpr std::chrono::seconds grace_of_left_behind{5};
 
 Result<TcpEndpoint> metadata_server() {
     // The variable that Google's own clients honour.
@@ -52,6 +65,33 @@ boost::asio::awaitable<int> live(Daemon& daemon) {
 
 boost::asio::awaitable<int> learn(MetadataSource& metadata, Result<MachineFacts>& facts) {
     facts = co_await metadata.read();
+    co_return 0;
+}
+
+boost::asio::awaitable<int> find_form(const Root& root,
+                                      const MachineFacts* facts,
+                                      CommandRunner& commands,
+                                      PasswordForm& form) {
+    GetentAccounts accounts{commands};
+    form = co_await password_form_here(root, facts, commands, accounts);
+    co_return 0;
+}
+
+PasswordForm form_here(const Root& root, const MachineFacts* facts) {
+    boost::asio::io_context io{1};
+    std::stop_source stop;
+    ProcessCommandRunner commands{io, stop.get_token()};
+    auto form = PasswordForm::argon2;
+    run_main_loop(io, stop, find_form(root, facts, commands, form));
+    return form;
+}
+
+boost::asio::awaitable<int> find_session(CommandRunner& commands,
+                                         const Root& root,
+                                         const std::vector<std::string>& command,
+                                         Result<ShellAnswer>& answer) {
+    GetentAccounts accounts{commands};
+    answer = co_await shell_session(root, commands, accounts, this_caller(), command);
     co_return 0;
 }
 
@@ -87,12 +127,19 @@ Result<int> run_main() {
     const auto endpoint = metadata_server();
     if (!endpoint)
         return endpoint.error();
+    // Its secrets have modes of their own. Without it the first step that needs it says so.
+    if (auto made = ensure_directory(root / layout::state_directory, {.mode = 0711}); !made)
+        log::warning(made.error().message);
 
     adopt_orphans();
+    // An installer beside another one's rest would find it half way.
+    if (const auto ended = end_left_behind(grace_of_left_behind); !ended.empty())
+        log::warning("ended what an earlier run left behind: " + join(ended, ", "));
     boost::asio::io_context io{1};
     std::stop_source stop;
     const std::stop_source never;
-    ProcessCommandRunner commands{io, stop.get_token()};
+    ProcessCommandRunner processes{io, stop.get_token()};
+    MemoryWitness commands{processes, root};
     GetentAccounts accounts{commands};
     SystemdServices services{commands};
     SocketFrontControl front_control{io.get_executor(), root / layout::front_control};
@@ -101,6 +148,7 @@ Result<int> run_main() {
     GceMetadata metadata{http, *endpoint};
     SystemdNotifier notifier;
     SudoPrivileges privileges{commands};
+    DeviceTerminals terminals{root};
     auto control = ControlSocket::listen(io, root / layout::control_socket, stop.get_token(), {});
     if (!control)
         return control.error();
@@ -117,10 +165,12 @@ Result<int> run_main() {
                    metadata,
                    notifier,
                    privileges,
+                   terminals,
                    **control,
                    last_metadata,
                    last_clock,
-                   stop.get_token()}};
+                   stop.get_token(),
+                   [&stop] { stop.request_stop(); }}};
     return run_main_loop(io, stop, live(daemon), [&daemon] { daemon.reload(); });
 }
 
@@ -152,7 +202,48 @@ Result<int> plan_main(PlanOptions options) {
     }
 }
 
-Result<int> set_password_main() {
+Result<int> timeline_main(TimelineOptions options) {
+    boost::asio::io_context io{1};
+    std::stop_source stop;
+    ProcessCommandRunner commands{io, stop.get_token()};
+    TimelineView view;
+    if (::isatty(STDOUT_FILENO) == 1)
+        view.columns = size_of(STDOUT_FILENO).columns;
+    view.letters = letters_of_locale();
+    view.colours = is_coloured_terminal(std::cout) ? Colours::on : Colours::off;
+    const TimelineWorld world{Root{}, commands, view};
+    try {
+        return run_main_loop(
+            io, stop, timeline_command(std::move(options), world, std::cout, std::cerr));
+    } catch (const Stopped&) {
+        return interrupted;
+    }
+}
+
+Result<int> shell_main(const std::vector<std::string>& command) {
+    Result<ShellAnswer> answer = transient("not asked");
+    try {
+        boost::asio::io_context io{1};
+        std::stop_source stop;
+        ProcessCommandRunner commands{io, stop.get_token()};
+        run_main_loop(io, stop, find_session(commands, Root{}, command, answer));
+    } catch (const Stopped&) {
+        return interrupted;
+    }
+    if (!answer)
+        return answer.error();
+    if (const auto* refusal = std::get_if<NotAllowed>(&*answer)) {
+        std::cerr << "agent shell: " << refusal->message << "\n";
+        return needs_root;
+    }
+    const auto& session = std::get<Session>(*answer);
+    const int failure = take_place(session);
+    std::cerr << "agent shell: " << printable(session.argv.front()) << ": "
+              << std::strerror(failure) << "\n";
+    return failure == ENOENT ? not_found : not_executable;
+}
+
+Result<int> set_password_main(std::optional<PasswordForm> form) {
     if (::geteuid() != 0) {
         std::cerr << "agent: `agent password --set` must be root, to change the configuration; use "
                      "`sudo agent password --set`\n";
@@ -169,8 +260,10 @@ Result<int> set_password_main() {
                       << facts.error().message << "\n";
         const Root root;
         UnixControlClient daemon{root / layout::control_socket};
-        return set_password_command(
-            STDIN_FILENO, root, facts ? &*facts : nullptr, daemon, std::cout, std::cerr);
+        const MachineFacts* known = facts ? &*facts : nullptr;
+        if (!form)
+            form = form_here(root, known);
+        return set_password_command(STDIN_FILENO, *form, root, known, daemon, std::cout, std::cerr);
     } catch (const Stopped&) {
         return interrupted;
     }

@@ -5,6 +5,7 @@
 
 #include "agent/base/document.hpp"
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
@@ -17,8 +18,26 @@
 
 namespace agent {
 
-enum class PythonKind { venv, none };
+enum class PythonKind { anaconda, miniforge, venv, none };
+[[nodiscard]] constexpr std::string_view name_of(PythonKind kind) {
+    switch (kind) {
+    case PythonKind::anaconda:
+        return "anaconda";
+    case PythonKind::miniforge:
+        return "miniforge";
+    case PythonKind::venv:
+        return "venv";
+    case PythonKind::none:
+        break;
+    }
+    return "none";
+}
+// Whether conda makes the environment and belongs to it.
+[[nodiscard]] constexpr bool has_conda(PythonKind kind) {
+    return kind == PythonKind::anaconda || kind == PythonKind::miniforge;
+}
 enum class JupyterInterface { lab, notebook };
+enum class OnFailure { keep, stop };
 
 struct Settings {
     struct Machine {
@@ -28,7 +47,7 @@ struct Settings {
         bool project_config = false; // whether agent-config of the project's metadata counts
     } metadata;
     struct Network {
-        std::string proxy;                 // "http://host:port"; empty: none
+        std::string proxy;                 // "http://host:port" or https://; empty: none
         std::vector<std::string> no_proxy; // names, addresses, domains beside this machine's own
         std::filesystem::path ca_certificates; // a PEM bundle; empty: the system's
     } network; // for every child that fetches; never for the metadata client
@@ -44,12 +63,38 @@ struct Settings {
         std::vector<std::string> packages;
         std::vector<AptRepository> repositories;
     } apt;
+    struct PythonIndex { // for the packages that it names, and for no others
+        std::string name;
+        std::string url;
+        std::vector<std::string> packages; // names alone
+    };
+    struct PythonEnvironment { // beside the one that Jupyter itself runs in
+        std::string name;      // of its directory and of its kernel
+        std::string version = {};
+        std::vector<std::string> packages = {};
+        std::filesystem::path requirements = {}; // these two as in Python
+        std::filesystem::path constraints = {};
+        std::vector<std::string> conda_packages = {}; // these three as in Python, for conda alone
+        std::vector<std::string> channels = {};       // empty: those of Python
+        std::filesystem::path environment_file = {};
+    };
     struct Python {
         PythonKind kind = PythonKind::venv;
-        std::filesystem::path prefix = "/opt/jupyter";
+        std::string installer;     // a kind with conda has one: its own, or the catalogue's
+        std::string sha256;        // of the installer; lower case
+        bool accept_terms = false; // of Anaconda's
+        std::filesystem::path prefix = "/opt/jupyter"; // or the kind's own
+        std::vector<std::string> conda_packages;       // conda's specs without blanks: "numpy=1.26"
+        std::vector<std::string> channels;             // empty: as conda is configured
+        std::filesystem::path environment_file;        // an environment.yml; empty: none. Or gs://…
         std::vector<std::string>
-            packages;          // PEP 508 names with extras and versions; no options, no URLs
-        std::string index_url; // empty: as pip is configured on the machine
+            packages; // PEP 508 names with extras, versions and markers; no options, no URLs
+        std::string index_url;              // empty: as pip is configured on the machine
+        std::string version;                // "3.12"; empty: what the system has
+        std::filesystem::path requirements; // a file on the machine, or gs://BUCKET/OBJECT
+        std::filesystem::path constraints;
+        std::vector<PythonIndex> indexes;
+        std::vector<PythonEnvironment> environments;
     } python;
     struct Jupyter {
         JupyterInterface interface = JupyterInterface::lab;
@@ -63,12 +108,23 @@ struct Settings {
         std::vector<std::string>
             names; // DNS names or addresses beside those that the VM knows of itself
     } tls;
+    struct Limits {
+        std::chrono::seconds setup{std::chrono::minutes{60}};
+        std::chrono::seconds person{std::chrono::hours{24}}; // a step's wait; stops setup's clock
+        OnFailure on_failure = OnFailure::keep;
+        std::chrono::seconds grace{std::chrono::minutes{10}}; // before on_failure stops the machine
+        std::optional<std::chrono::seconds> lifetime = {};    // of a boot
+    } limits;
     struct Report {
         bool guest_attributes = true;
     } report;
 
     std::string sha256; // of the sources' names and texts, in order
 };
+
+// Whether what is asked for can only come to a notebook before 6.1, which reads no argon2; what
+// says so, in words: "`notebook==6.0.3`". nullopt: no, or only the environment can tell.
+[[nodiscard]] std::optional<std::string> asks_for_old_notebook(const Settings& settings);
 
 enum class Severity {
     error,   // the configuration is refused

@@ -1,5 +1,6 @@
 #include "agent/settings_reader.hpp"
 
+#include "agent/base/duration.hpp"
 #include "agent/base/text.hpp"
 #include "agent/base/utf8.hpp"
 #include "agent/ports/documents.hpp"
@@ -8,6 +9,7 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <optional>
 #include <utility>
 
@@ -23,6 +25,14 @@ constexpr std::size_t diagnostic_limit = 100; // a source
 constexpr std::int64_t oldest_schema = 1;
 constexpr std::int64_t newest_schema = 1;
 constexpr std::string_view mask = "***";
+
+using std::chrono::hours;
+using std::chrono::minutes;
+constexpr minutes shortest_limit{1};
+constexpr rules::DurationRule setup_rule{shortest_limit, hours{7 * 24}, "60m"};
+constexpr rules::DurationRule person_rule{shortest_limit, hours{30 * 24}, "24h"};
+constexpr rules::DurationRule grace_rule{shortest_limit, hours{24}, "10m"};
+constexpr rules::DurationRule lifetime_rule{shortest_limit, hours{365 * 24}, "12h"};
 
 std::string article(const std::string& type) {
     return (type == "integer" || type == "array" ? "an " : "a ") + type;
@@ -130,14 +140,45 @@ public:
     void repository_key(const Value& value);
     void repository_keyring(const Value& value);
     void python_kind(const Value& value);
+    void python_installer(const Value& value);
+    void python_sha256(const Value& value);
+    void python_accept_terms(const Value& value);
+    void python_conda_packages(const Value& value);
+    void python_channels(const Value& value);
+    void python_environment_file(const Value& value);
     void python_prefix(const Value& value);
     void python_packages(const Value& value);
     void python_index_url(const Value& value);
+    void python_version(const Value& value);
+    void python_requirements(const Value& value);
+    void python_constraints(const Value& value);
+    void clear_indexes();
+    void begin_index();
+    void finish_index(const Value& element);
+    void index_name(const Value& value);
+    void index_url(const Value& value);
+    void index_packages(const Value& value);
+    void clear_environments();
+    void begin_environment();
+    void finish_environment(const Value& element);
+    void environment_name(const Value& value);
+    void environment_version(const Value& value);
+    void environment_packages(const Value& value);
+    void environment_requirements(const Value& value);
+    void environment_constraints(const Value& value);
+    void environment_conda_packages(const Value& value);
+    void environment_channels(const Value& value);
+    void environment_environment_file(const Value& value);
     void jupyter_interface(const Value& value);
     void jupyter_directory(const Value& value);
     void jupyter_port(const Value& value);
     void jupyter_password_hash(const Value& value);
     void jupyter_allow_sudo(const Value& value);
+    void limits_setup(const Value& value);
+    void limits_person(const Value& value);
+    void limits_on_failure(const Value& value);
+    void limits_grace(const Value& value);
+    void limits_lifetime(const Value& value);
     void tls_names(const Value& value);
     void guest_attributes(const Value& value);
 
@@ -176,6 +217,15 @@ private:
     void choose(const Value& value,
                 std::span<const std::pair<std::string_view, Choice>> choices,
                 Choice& chosen);
+    void take_conda_packages(const Value& value, std::vector<std::string>& packages);
+    void take_channels(const Value& value, std::vector<std::string>& channels);
+    void take_requirements(const Value& value, std::vector<std::string>& packages);
+    template <class Duration>
+    void take_duration(const Value& value, const rules::DurationRule& rule, Duration& duration) {
+        const std::string& text = *value.as_string();
+        if (accepted(value, rules::judge_duration(text, rule)))
+            duration = std::chrono::duration_cast<std::chrono::seconds>(*parse_duration(text));
+    }
     template <class Text>
     void take_text(const Value& value, rules::Verdict (*judge)(std::string_view), Text& text) {
         if (accepted(value, judge(*value.as_string())))
@@ -197,6 +247,9 @@ private:
     };
     std::map<std::string, Present, std::less<>> present_; // keys of the element being read
     FirstSeen repository_names_;
+    FirstSeen index_names_;
+    FirstSeen tied_packages_; // to an index
+    FirstSeen environment_names_;
 };
 
 using Key = Reader::Key;
@@ -212,6 +265,14 @@ template <class Range> const auto* find(const Range& range, std::string_view nam
 
 Settings::AptRepository const& repository(const Settings& settings, std::size_t row) {
     return settings.apt.repositories[row];
+}
+
+Settings::PythonIndex const& python_index(const Settings& settings, std::size_t row) {
+    return settings.python.indexes[row];
+}
+
+Settings::PythonEnvironment const& python_environment(const Settings& settings, std::size_t row) {
+    return settings.python.environments[row];
 }
 
 constexpr std::array document_keys{
@@ -284,17 +345,43 @@ constexpr std::array repository_keys{
             return text_or_nothing(repository(settings, row).keyring);
         }}};
 constexpr std::array python_keys{
+    Key{.name = "accept_terms",
+        .type = KeyType::boolean,
+        .read = &Reader::python_accept_terms,
+        .print = [](const Settings& settings,
+                    std::size_t) { return Value{settings.python.accept_terms}; }},
+    Key{.name = "channels",
+        .type = KeyType::strings,
+        .read = &Reader::python_channels,
+        .print = [](const Settings& settings,
+                    std::size_t) { return list_of(settings.python.channels); }},
+    Key{.name = "conda_packages",
+        .type = KeyType::strings,
+        .read = &Reader::python_conda_packages,
+        .print = [](const Settings& settings,
+                    std::size_t) { return list_of(settings.python.conda_packages); }},
+    Key{.name = "constraints",
+        .read = &Reader::python_constraints,
+        .print = [](const Settings& settings,
+                    std::size_t) { return text_or_nothing(settings.python.constraints); }},
+    Key{.name = "environment_file",
+        .read = &Reader::python_environment_file,
+        .print = [](const Settings& settings,
+                    std::size_t) { return text_or_nothing(settings.python.environment_file); }},
     Key{.name = "index_url",
         .exposure = Exposure::plain_url,
         .read = &Reader::python_index_url,
         .print = [](const Settings& settings,
                     std::size_t) { return text_or_nothing(settings.python.index_url); }},
+    Key{.name = "installer",
+        .exposure = Exposure::plain_url,
+        .read = &Reader::python_installer,
+        .print = [](const Settings& settings,
+                    std::size_t) { return text_or_nothing(settings.python.installer); }},
     Key{.name = "kind",
         .read = &Reader::python_kind,
-        .print =
-            [](const Settings& settings, std::size_t) {
-                return Value{settings.python.kind == PythonKind::venv ? "venv" : "none"};
-            }},
+        .print = [](const Settings& settings,
+                    std::size_t) { return Value{std::string{name_of(settings.python.kind)}}; }},
     Key{.name = "packages",
         .type = KeyType::strings,
         .read = &Reader::python_packages,
@@ -302,8 +389,88 @@ constexpr std::array python_keys{
                     std::size_t) { return list_of(settings.python.packages); }},
     Key{.name = "prefix",
         .read = &Reader::python_prefix,
+        .print = [](const Settings& settings,
+                    std::size_t) { return Value{settings.python.prefix.string()}; }},
+    Key{.name = "requirements",
+        .read = &Reader::python_requirements,
+        .print = [](const Settings& settings,
+                    std::size_t) { return text_or_nothing(settings.python.requirements); }},
+    Key{.name = "sha256",
+        .read = &Reader::python_sha256,
+        .print = [](const Settings& settings,
+                    std::size_t) { return text_or_nothing(settings.python.sha256); }},
+    Key{.name = "version",
+        .read = &Reader::python_version,
         .print = [](const Settings& settings, std::size_t) {
-            return Value{settings.python.prefix.string()};
+            return text_or_nothing(settings.python.version);
+        }}};
+constexpr std::array index_keys{
+    Key{.name = "name",
+        .read = &Reader::index_name,
+        .print = [](const Settings& settings,
+                    std::size_t row) { return Value{python_index(settings, row).name}; },
+        .is_required = true},
+    Key{.name = "url",
+        .exposure = Exposure::plain_url,
+        .read = &Reader::index_url,
+        .print = [](const Settings& settings,
+                    std::size_t row) { return Value{python_index(settings, row).url}; },
+        .is_required = true},
+    Key{.name = "packages",
+        .type = KeyType::strings,
+        .read = &Reader::index_packages,
+        .print = [](const Settings& settings,
+                    std::size_t row) { return list_of(python_index(settings, row).packages); },
+        .is_required = true}};
+constexpr std::array environment_keys{
+    Key{.name = "name",
+        .read = &Reader::environment_name,
+        .print = [](const Settings& settings,
+                    std::size_t row) { return Value{python_environment(settings, row).name}; },
+        .is_required = true},
+    Key{.name = "version",
+        .read = &Reader::environment_version,
+        .print =
+            [](const Settings& settings, std::size_t row) {
+                return text_or_nothing(python_environment(settings, row).version);
+            }},
+    Key{.name = "packages",
+        .type = KeyType::strings,
+        .read = &Reader::environment_packages,
+        .print =
+            [](const Settings& settings, std::size_t row) {
+                return list_of(python_environment(settings, row).packages);
+            }},
+    Key{.name = "requirements",
+        .read = &Reader::environment_requirements,
+        .print =
+            [](const Settings& settings, std::size_t row) {
+                return text_or_nothing(python_environment(settings, row).requirements);
+            }},
+    Key{.name = "constraints",
+        .read = &Reader::environment_constraints,
+        .print =
+            [](const Settings& settings, std::size_t row) {
+                return text_or_nothing(python_environment(settings, row).constraints);
+            }},
+    Key{.name = "conda_packages",
+        .type = KeyType::strings,
+        .read = &Reader::environment_conda_packages,
+        .print =
+            [](const Settings& settings, std::size_t row) {
+                return list_of(python_environment(settings, row).conda_packages);
+            }},
+    Key{.name = "channels",
+        .type = KeyType::strings,
+        .read = &Reader::environment_channels,
+        .print =
+            [](const Settings& settings, std::size_t row) {
+                return list_of(python_environment(settings, row).channels);
+            }},
+    Key{.name = "environment_file",
+        .read = &Reader::environment_environment_file,
+        .print = [](const Settings& settings, std::size_t row) {
+            return text_or_nothing(python_environment(settings, row).environment_file);
         }}};
 constexpr std::array jupyter_keys{
     Key{.name = "allow_sudo",
@@ -333,6 +500,34 @@ constexpr std::array jupyter_keys{
         .print = [](const Settings& settings,
                     std::size_t) { return Value{std::int64_t{settings.jupyter.port}}; },
         .example = "8888"}};
+constexpr std::array limits_keys{
+    Key{.name = "grace",
+        .read = &Reader::limits_grace,
+        .print = [](const Settings& settings,
+                    std::size_t) { return Value{short_duration(settings.limits.grace)}; }},
+    Key{.name = "lifetime",
+        .read = &Reader::limits_lifetime,
+        .print =
+            [](const Settings& settings, std::size_t) {
+                const auto& lifetime = settings.limits.lifetime;
+                return lifetime ? Value{short_duration(*lifetime)} : Value{};
+            }},
+    Key{.name = "on_failure",
+        .read = &Reader::limits_on_failure,
+        .print =
+            [](const Settings& settings, std::size_t) {
+                const bool stop = settings.limits.on_failure == OnFailure::stop;
+                return Value{stop ? "stop" : "keep"};
+            }},
+    Key{.name = "person",
+        .read = &Reader::limits_person,
+        .print = [](const Settings& settings,
+                    std::size_t) { return Value{short_duration(settings.limits.person)}; }},
+    Key{.name = "setup",
+        .read = &Reader::limits_setup,
+        .print = [](const Settings& settings, std::size_t) {
+            return Value{short_duration(settings.limits.setup)};
+        }}};
 constexpr std::array tls_keys{Key{
     .name = "names",
     .type = KeyType::strings,
@@ -355,10 +550,23 @@ constexpr std::array tables{
            .finish = &Reader::finish_repository,
            .count = [](const Settings& settings) { return settings.apt.repositories.size(); }}},
     Table{"jupyter", jupyter_keys},
+    Table{"limits", limits_keys},
     Table{"machine", machine_keys},
     Table{"metadata", metadata_keys},
     Table{"network", network_keys},
     Table{"python", python_keys},
+    Table{"python.index",
+          index_keys,
+          {.clear = &Reader::clear_indexes,
+           .begin = &Reader::begin_index,
+           .finish = &Reader::finish_index,
+           .count = [](const Settings& settings) { return settings.python.indexes.size(); }}},
+    Table{"python.environment",
+          environment_keys,
+          {.clear = &Reader::clear_environments,
+           .begin = &Reader::begin_environment,
+           .finish = &Reader::finish_environment,
+           .count = [](const Settings& settings) { return settings.python.environments.size(); }}},
     Table{"report", report_keys},
     Table{"tls", tls_keys}};
 
@@ -808,8 +1016,17 @@ void Reader::apt_packages(const Value& value) {
     FirstSeen seen;
     std::vector<std::string> packages;
     const auto take = [&](const Value& entry, const std::string& text) {
-        if (accepted(entry, rules::judge_apt_package(text)) &&
-            is_new(seen, text.substr(0, text.find('=')), entry))
+        if (!accepted(entry, rules::judge_apt_package(text)))
+            return;
+        // A list that is passed on often has a name twice; of two different entries none is right.
+        if (std::find(packages.begin(), packages.end(), text) != packages.end())
+            warn(entry,
+                 {code::repeated_package,
+                  "`" + path_ + "`: " + rules::shown(text) + " is listed twice: first at " +
+                      place_in_words(seen.at(text.substr(0, text.find('=')))),
+                  "listed again here",
+                  "one of the two is enough"});
+        else if (is_new(seen, text.substr(0, text.find('=')), entry))
             packages.push_back(text);
     };
     if (each_entry(value, take))
@@ -907,18 +1124,74 @@ void Reader::repository_keyring(const Value& value) {
 }
 
 void Reader::python_kind(const Value& value) {
-    static constexpr std::array<std::pair<std::string_view, PythonKind>, 2> kinds{
-        {{"venv", PythonKind::venv}, {"none", PythonKind::none}}};
+    static constexpr std::array<std::pair<std::string_view, PythonKind>, 4> kinds{
+        {{name_of(PythonKind::anaconda), PythonKind::anaconda},
+         {name_of(PythonKind::miniforge), PythonKind::miniforge},
+         {name_of(PythonKind::venv), PythonKind::venv},
+         {name_of(PythonKind::none), PythonKind::none}}};
     choose<PythonKind>(value, kinds, settings_.python.kind);
+}
+
+void Reader::python_installer(const Value& value) {
+    take_text(value, rules::judge_installer, settings_.python.installer);
+}
+
+void Reader::python_sha256(const Value& value) {
+    if (accepted(value, rules::judge_sha256(*value.as_string())))
+        settings_.python.sha256 = lower(*value.as_string());
+}
+
+void Reader::python_accept_terms(const Value& value) {
+    settings_.python.accept_terms = *value.as_bool();
+}
+
+void Reader::take_conda_packages(const Value& value, std::vector<std::string>& packages) {
+    FirstSeen seen;
+    std::vector<std::string> list;
+    const auto take = [&](const Value& entry, const std::string& text) {
+        const auto read = rules::read_conda_spec(text);
+        if (const auto* complaint = std::get_if<rules::Complaint>(&read)) {
+            accepted(entry, *complaint);
+            return;
+        }
+        const auto& spec = std::get<rules::CondaSpec>(read);
+        if (is_new(seen, spec.name, entry))
+            list.push_back(spec.text);
+    };
+    if (each_entry(value, take))
+        packages = std::move(list);
+}
+
+void Reader::python_conda_packages(const Value& value) {
+    take_conda_packages(value, settings_.python.conda_packages);
+}
+
+void Reader::take_channels(const Value& value, std::vector<std::string>& channels) {
+    FirstSeen seen;
+    std::vector<std::string> list;
+    const auto take = [&](const Value& entry, const std::string& text) {
+        if (accepted(entry, rules::judge_channel(text)) && is_new(seen, text, entry))
+            list.push_back(text);
+    };
+    if (each_entry(value, take))
+        channels = std::move(list);
+}
+
+void Reader::python_channels(const Value& value) {
+    take_channels(value, settings_.python.channels);
+}
+
+void Reader::python_environment_file(const Value& value) {
+    take_text(value, rules::judge_environment_file, settings_.python.environment_file);
 }
 
 void Reader::python_prefix(const Value& value) {
     take_text(value, rules::judge_prefix, settings_.python.prefix);
 }
 
-void Reader::python_packages(const Value& value) {
+void Reader::take_requirements(const Value& value, std::vector<std::string>& packages) {
     FirstSeen seen;
-    std::vector<std::string> packages;
+    std::vector<std::string> list;
     const auto take = [&](const Value& entry, const std::string& text) {
         const auto read = rules::read_requirement(text);
         if (const auto* complaint = std::get_if<rules::Complaint>(&read)) {
@@ -926,15 +1199,127 @@ void Reader::python_packages(const Value& value) {
             return;
         }
         const auto& requirement = std::get<rules::Requirement>(read);
-        if (is_new(seen, requirement.name, entry))
-            packages.push_back(requirement.text);
+        // The same name may stand there for one Python and for another.
+        const std::string once =
+            requirement.name + (requirement.marker.empty() ? "" : "; " + requirement.marker);
+        if (is_new(seen, once, entry))
+            list.push_back(requirement.text);
     };
     if (each_entry(value, take))
-        settings_.python.packages = std::move(packages);
+        packages = std::move(list);
+}
+
+void Reader::python_packages(const Value& value) {
+    take_requirements(value, settings_.python.packages);
 }
 
 void Reader::python_index_url(const Value& value) {
     take_text(value, rules::judge_index_url, settings_.python.index_url);
+}
+
+void Reader::python_version(const Value& value) {
+    take_text(value, rules::judge_python_version, settings_.python.version);
+}
+
+void Reader::python_requirements(const Value& value) {
+    take_text(value, rules::judge_requirements_file, settings_.python.requirements);
+}
+
+void Reader::python_constraints(const Value& value) {
+    take_text(value, rules::judge_requirements_file, settings_.python.constraints);
+}
+
+void Reader::clear_indexes() {
+    settings_.python.indexes.clear();
+}
+
+void Reader::begin_index() {
+    settings_.python.indexes.emplace_back();
+}
+
+void Reader::finish_index(const Value& element) {
+    const auto packages = present_.find("packages");
+    if (packages == present_.end() || !packages->second.taken ||
+        !settings_.python.indexes.back().packages.empty())
+        return;
+    complain(element,
+             {code::missing_key,
+              "`" + path_ + ".packages` names none",
+              "for no package",
+              "name those that come from this index, such as packages = [\"torch\"]"});
+}
+
+void Reader::index_name(const Value& value) {
+    const std::string& name = *value.as_string();
+    if (accepted(value, rules::judge_index_name(name)) && is_new(index_names_, name, value))
+        settings_.python.indexes.back().name = name;
+}
+
+void Reader::index_url(const Value& value) {
+    take_text(value, rules::judge_index_url, settings_.python.indexes.back().url);
+}
+
+void Reader::index_packages(const Value& value) {
+    std::vector<std::string> packages;
+    const auto take = [&](const Value& entry, const std::string& text) {
+        if (!accepted(entry, rules::judge_plain_package(text)))
+            return;
+        const auto read = rules::read_requirement(text);
+        const std::string& name = std::get<rules::Requirement>(read).name;
+        if (is_new(tied_packages_, name, entry))
+            packages.push_back(name);
+    };
+    if (each_entry(value, take))
+        settings_.python.indexes.back().packages = std::move(packages);
+}
+
+void Reader::clear_environments() {
+    settings_.python.environments.clear();
+}
+
+void Reader::begin_environment() {
+    settings_.python.environments.emplace_back();
+}
+
+void Reader::finish_environment(const Value&) {}
+
+void Reader::environment_name(const Value& value) {
+    const std::string& name = *value.as_string();
+    if (accepted(value, rules::judge_environment_name(name)) &&
+        is_new(environment_names_, name, value))
+        settings_.python.environments.back().name = name;
+}
+
+void Reader::environment_version(const Value& value) {
+    take_text(value, rules::judge_python_version, settings_.python.environments.back().version);
+}
+
+void Reader::environment_packages(const Value& value) {
+    take_requirements(value, settings_.python.environments.back().packages);
+}
+
+void Reader::environment_requirements(const Value& value) {
+    take_text(
+        value, rules::judge_requirements_file, settings_.python.environments.back().requirements);
+}
+
+void Reader::environment_conda_packages(const Value& value) {
+    take_conda_packages(value, settings_.python.environments.back().conda_packages);
+}
+
+void Reader::environment_channels(const Value& value) {
+    take_channels(value, settings_.python.environments.back().channels);
+}
+
+void Reader::environment_environment_file(const Value& value) {
+    take_text(value,
+              rules::judge_environment_file,
+              settings_.python.environments.back().environment_file);
+}
+
+void Reader::environment_constraints(const Value& value) {
+    take_text(
+        value, rules::judge_requirements_file, settings_.python.environments.back().constraints);
 }
 
 void Reader::jupyter_interface(const Value& value) {
@@ -975,6 +1360,28 @@ void Reader::jupyter_allow_sudo(const Value& value) {
               "opens the machine",
               "whoever gets into Jupyter gets root: sudo works in notebooks and terminals, and "
               "the hardening of Jupyter's service is lifted"});
+}
+
+void Reader::limits_setup(const Value& value) {
+    take_duration(value, setup_rule, settings_.limits.setup);
+}
+
+void Reader::limits_person(const Value& value) {
+    take_duration(value, person_rule, settings_.limits.person);
+}
+
+void Reader::limits_on_failure(const Value& value) {
+    static constexpr std::array<std::pair<std::string_view, OnFailure>, 2> choices{
+        {{"keep", OnFailure::keep}, {"stop", OnFailure::stop}}};
+    choose<OnFailure>(value, choices, settings_.limits.on_failure);
+}
+
+void Reader::limits_grace(const Value& value) {
+    take_duration(value, grace_rule, settings_.limits.grace);
+}
+
+void Reader::limits_lifetime(const Value& value) {
+    take_duration(value, lifetime_rule, settings_.limits.lifetime);
 }
 
 void Reader::tls_names(const Value& value) {

@@ -1,5 +1,6 @@
 #include "agent/settings_rules.hpp"
 
+#include "agent/base/duration.hpp"
 #include "agent/base/text.hpp"
 #include "agent/base/utf8.hpp"
 #include "agent/settings_grammar.hpp"
@@ -19,6 +20,9 @@ constexpr std::string_view lower_hex = "0123456789abcdef";
 
 constexpr std::string_view make_a_hash =
     "`agent password` reads a password and prints the hash to write here";
+constexpr std::string_view make_another_hash =
+    "`agent password` reads a password and prints the hash to write here; for a notebook before "
+    "6.1 `agent password --for notebook-6.0`";
 
 // Documents.
 
@@ -230,6 +234,22 @@ Verdict judge_tls_name(std::string_view name) {
                      "such as jupyter.example.com or 203.0.113.7");
 }
 
+Verdict judge_duration(std::string_view text, const DurationRule& rule) {
+    const std::string form = "write a number and s, m or h: \"" + std::string{rule.example} + "\"";
+    if (text.empty())
+        return Complaint{code::duration, "the duration is empty", "empty", form};
+    const auto duration = parse_duration(text);
+    if (!duration || text.ends_with("ms"))
+        return Complaint{code::duration, shown(text) + " is no duration", "no duration", form};
+    if (*duration < rule.shortest || *duration > rule.longest)
+        return Complaint{code::range,
+                         "expected " + short_duration(rule.shortest) + " to " +
+                             short_duration(rule.longest) + ", found " + std::string{text},
+                         *duration < rule.shortest ? "too short" : "too long",
+                         "such as \"" + std::string{rule.example} + "\""};
+    return std::nullopt;
+}
+
 Verdict judge_proxy(std::string_view url) {
     const auto complaint = [](std::string message, std::string label, std::string hint) {
         return Complaint{code::proxy, std::move(message), std::move(label), std::move(hint)};
@@ -416,7 +436,7 @@ Verdict judge_password_hash(std::string_view hash) {
         return Complaint{code::weak_hash,
                          "sha1 and md5 are too weak for a password hash",
                          "too weak",
-                         std::string{make_a_hash}};
+                         std::string{make_another_hash}};
     if (hash.starts_with('$') || hash.starts_with("sha"))
         return bad_hash("the password hash is of a kind that Jupyter does not read",
                         "not argon2:, sha256: or sha512:");
@@ -424,175 +444,6 @@ Verdict judge_password_hash(std::string_view hash) {
                      "this is not a password hash; a password itself is never written here",
                      "not a hash",
                      std::string{make_a_hash}};
-}
-
-namespace {
-
-using Read = std::variant<Requirement, Complaint>;
-
-Complaint no_requirement(std::string message, std::string label, std::string hint) {
-    return {code::no_requirement, std::move(message), std::move(label), std::move(hint)};
-}
-Complaint bad_requirement(std::string message, std::string label, std::string hint) {
-    return {code::requirement, std::move(message), std::move(label), std::move(hint)};
-}
-
-// What pip or a requirements file would take, but a list of packages does not.
-Verdict judge_foreign_requirement(std::string_view entry) {
-    const std::string use_index = "an index other than PyPI goes into python.index_url";
-    if (has_control(entry))
-        return no_requirement("a package entry holds a newline or a control character",
-                              "more than one line",
-                              "one package an entry");
-    if (entry.starts_with('-')) {
-        const bool index = contains(entry, "index") || entry.starts_with("-i");
-        const bool file = entry.starts_with("-r") || entry.starts_with("--req") ||
-                          entry.starts_with("-c") || entry.starts_with("--constr");
-        return no_requirement("options of pip are not taken in a list of packages",
-                              "an option",
-                              index  ? use_index
-                              : file ? "list the packages of that file here"
-                                     : "list package names only");
-    }
-    if (contains(entry, "://") || entry.starts_with("git+"))
-        return no_requirement("URLs and repositories are not taken in a list of packages",
-                              "a URL",
-                              "name a released version: name==1.2.3; " + use_index);
-    if (contains(entry, "@"))
-        return no_requirement("direct references (name @ …) are not taken in a list of packages",
-                              "a direct reference",
-                              "name a released version: name==1.2.3");
-    if (entry.find_first_of("/\\") != std::string_view::npos || entry.starts_with('.') ||
-        entry.starts_with('~') || entry.ends_with(".whl") || entry.ends_with(".tar.gz"))
-        return no_requirement("paths and files are not taken in a list of packages",
-                              "a path",
-                              "name a released version: name==1.2.3");
-    if (contains(entry, ";"))
-        return no_requirement("environment markers are not taken yet",
-                              "a marker",
-                              "leave out `;` and what follows it");
-    return std::nullopt;
-}
-
-Verdict judge_version(std::string_view op, std::string_view version) {
-    const auto wrong = [](std::string hint) {
-        return bad_requirement(
-            "a version of a package is malformed", "not a version", std::move(hint));
-    };
-    if (version.empty())
-        return wrong("write a version behind the operator, or leave both out");
-    if (version.starts_with('='))
-        return wrong("the operators are == != <= >= < > ~= ===");
-    if (version.ends_with(".*")) {
-        if (op != "==" && op != "!=")
-            return wrong("`.*` goes only with == and !=");
-        version.remove_suffix(2);
-    }
-    if (op == "~=" && !contains(version, "."))
-        return wrong("~= needs two parts at least: ~=1.4");
-    const std::string_view number = version.substr(version.starts_with('v') ? 1 : 0);
-    if (number.empty() || !is_one_of(number.front(), digits) ||
-        !is_one_of(number.back(), word_characters) || contains(number, "..") ||
-        !only(number, std::string{word_characters} + ".+!_-"))
-        return wrong("such as 1.26.4 or 2.0.0rc1");
-    return std::nullopt;
-}
-
-std::string without_blanks(std::string_view text) {
-    std::string kept;
-    std::copy_if(text.begin(), text.end(), std::back_inserter(kept), [](char c) {
-        return c != ' ' && c != '\t';
-    });
-    return kept;
-}
-
-std::string normalised_name(std::string_view name) {
-    std::string out;
-    for (const char c : lower(name)) {
-        if (!is_one_of(c, "-_."))
-            out += c;
-        else if (!out.ends_with('-'))
-            out += '-';
-    }
-    return out;
-}
-
-// What people import is not always what they install.
-std::string_view distribution_of(std::string_view import_name) {
-    constexpr std::array<std::pair<std::string_view, std::string_view>, 4> known{
-        {{"cv2", "opencv-python-headless"},
-         {"pil", "pillow"},
-         {"sklearn", "scikit-learn"},
-         {"yaml", "pyyaml"}}};
-    for (const auto& [import, distribution] : known)
-        if (import == import_name)
-            return distribution;
-    return {};
-}
-
-Read read_specifiers(Requirement read, std::string_view specifiers) {
-    constexpr std::array<std::string_view, 8> operators{
-        "===", "==", "!=", "<=", ">=", "~=", "<", ">"};
-    bool first = true;
-    for (const std::string& part : split(specifiers, ',')) {
-        const std::string_view specifier = trim(part);
-        const auto op = std::find_if(operators.begin(), operators.end(), [&](std::string_view one) {
-            return specifier.starts_with(one);
-        });
-        if (op == operators.end()) {
-            const bool single = specifier.starts_with('=');
-            return bad_requirement("behind the name of a package come extras and versions only",
-                                   "not a version specifier",
-                                   single ? "write == for a version (or >= for a least one)"
-                                          : "one package an entry; a version as in name==1.2.3");
-        }
-        const std::string_view version = trim(specifier.substr(op->size()));
-        if (auto wrong = judge_version(*op, version))
-            return *wrong;
-        read.text += (first ? "" : ",") + std::string{*op} + std::string{version};
-        first = false;
-    }
-    return read;
-}
-
-} // namespace
-
-std::variant<Requirement, Complaint> read_requirement(std::string_view entry) {
-    const std::string_view text = has_control(entry) ? entry : trim(entry);
-    if (text.empty())
-        return bad_requirement("a package entry is empty", "empty", "remove it");
-    if (auto wrong = judge_foreign_requirement(text))
-        return *wrong;
-    const auto end = text.find_first_not_of(std::string{word_characters} + "._-");
-    const std::string_view name = text.substr(0, end);
-    if (name.empty() || !is_one_of(name.front(), word_characters) ||
-        !is_one_of(name.back(), word_characters))
-        return bad_requirement(shown(text) + " does not begin with the name of a Python package",
-                               "not a package name",
-                               "letters, digits and . _ -, beginning and ending with a letter or "
-                               "digit");
-    Requirement read{normalised_name(name), std::string{name}};
-    if (const auto distribution = distribution_of(read.name); !distribution.empty())
-        return Complaint{code::import_name,
-                         shown(name) + " is what Python imports, not what is installed",
-                         "not the name of the package",
-                         "write " + std::string{distribution}};
-    std::string_view rest = trim(text.substr(name.size()));
-    if (rest.starts_with('[')) {
-        const auto close = rest.find(']');
-        const std::string extras = without_blanks(rest.substr(0, close));
-        if (close == std::string_view::npos ||
-            !only(extras.substr(1), std::string{word_characters} + "._-,") || extras.size() < 2 ||
-            contains(extras, ",,") || extras.starts_with("[,") || extras.ends_with(','))
-            return bad_requirement("the extras of a package are malformed",
-                                   "not a list of extras",
-                                   "write them as name[one,two]");
-        read.text += extras + "]";
-        rest = trim(rest.substr(close + 1));
-    }
-    if (rest.empty())
-        return read;
-    return read_specifiers(std::move(read), rest);
 }
 
 bool is_secret_key(std::string_view key) {

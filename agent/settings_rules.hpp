@@ -3,7 +3,9 @@
 #pragma once
 
 #include "agent/base/document.hpp"
+#include "agent/base/release.hpp"
 
+#include <chrono>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -58,8 +60,20 @@ inline constexpr std::string_view signing_key = "E1317";
 inline constexpr std::string_view file_path = "E1318";
 inline constexpr std::string_view proxy = "E1319";
 inline constexpr std::string_view no_proxy = "E1320";
+inline constexpr std::string_view duration = "E1321";
+inline constexpr std::string_view sha256 = "E1322";
+inline constexpr std::string_view conda_spec = "E1323";
+inline constexpr std::string_view channel = "E1324";
+inline constexpr std::string_view terms = "E1325";
+inline constexpr std::string_view python_version = "E1330";
+inline constexpr std::string_view index_name = "E1331";
+inline constexpr std::string_view environment_name = "E1332";
+inline constexpr std::string_view unread_hash = "E1341";
 inline constexpr std::string_view sudo_allowed = "W1401";
 inline constexpr std::string_view not_the_projects = "W1402";
+inline constexpr std::string_view setup_beyond_lifetime = "W1403";
+inline constexpr std::string_view idle_index = "W1410";
+inline constexpr std::string_view repeated_package = "W1411";
 inline constexpr std::string_view no_schema = "N1501";
 inline constexpr std::string_view project_ignored = "N1502";
 inline constexpr std::string_view near_attribute = "N1503";
@@ -91,6 +105,22 @@ struct DocumentComplaint {
 [[nodiscard]] Verdict judge_no_proxy(std::string_view entry);
 [[nodiscard]] Verdict judge_ca_certificates(std::string_view path);
 
+struct DurationRule {
+    std::chrono::seconds shortest;
+    std::chrono::seconds longest;
+    std::string_view example; // "60m"
+};
+[[nodiscard]] Verdict judge_duration(std::string_view text, const DurationRule& rule);
+
+// Of a Python that conda makes.
+[[nodiscard]] Verdict judge_installer(std::string_view url);
+[[nodiscard]] Verdict judge_sha256(std::string_view digest);
+[[nodiscard]] Verdict judge_channel(std::string_view channel);
+[[nodiscard]] Verdict judge_environment_file(std::string_view path);
+// Whether Anaconda's terms of use are about what comes from there: a channel, or an installer's
+// URL.
+[[nodiscard]] bool is_anacondas(std::string_view channel_or_url);
+
 // Of an apt repository.
 [[nodiscard]] Verdict judge_repository_name(std::string_view name);
 [[nodiscard]] Verdict judge_repository_url(std::string_view url);
@@ -105,11 +135,36 @@ struct DocumentComplaint {
 [[nodiscard]] Complaint private_key_complaint();
 
 struct Requirement {
-    std::string name; // as pip compares it: lower case, runs of -_. are one -
-    std::string text; // without blanks
+    std::string name;        // as pip compares it: lower case, runs of -_. are one -
+    std::string text;        // without needless blanks
+    std::string marker = {}; // what stands behind `;`
 };
-// PEP 508 without URLs and markers: name, extras, version specifiers.
+// PEP 508 without URLs: name, extras, version specifiers, marker.
 [[nodiscard]] std::variant<Requirement, Complaint> read_requirement(std::string_view entry);
+// The name of a package and nothing more.
+[[nodiscard]] Verdict judge_plain_package(std::string_view entry);
+[[nodiscard]] Verdict judge_python_version(std::string_view version);
+// gs://BUCKET/OBJECT, an object of Cloud Storage.
+[[nodiscard]] Verdict judge_bucket_object(std::string_view place);
+// What is neither that nor a path, but another scheme; nullopt: it has none. `example` is a path.
+[[nodiscard]] Verdict judge_foreign_scheme(std::string_view place, std::string_view example);
+// A requirements, lock or constraints file, on the machine or in a bucket.
+[[nodiscard]] Verdict judge_requirements_file(std::string_view path);
+[[nodiscard]] Verdict judge_index_name(std::string_view name);
+[[nodiscard]] Verdict judge_environment_name(std::string_view name);
+
+// What conda takes by name: [CHANNEL::]NAME and versions, `numpy=1.26`, `numpy>=1.20,<2`.
+struct CondaSpec {
+    std::string name;    // lower case
+    std::string channel; // may be empty
+    std::string text;    // without blanks
+};
+[[nodiscard]] std::variant<CondaSpec, Complaint> read_conda_spec(std::string_view entry);
+// The distribution that goes with a name that is only imported (`sklearn`); empty: it is none.
+[[nodiscard]] std::string_view distribution_of(std::string_view import_name);
+
+// Whether no version that meets the requirement is `bound` or later.
+[[nodiscard]] bool stays_below(const Requirement& requirement, Release bound);
 
 // Whether a key of this name (or one misspelt a little) holds what nobody may see.
 [[nodiscard]] bool is_secret_key(std::string_view key);

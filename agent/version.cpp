@@ -6,4 +6,8 @@ const char* version() {
     return AGENT_VERSION;
 }
 
+int build_year() {
+    return AGENT_BUILD_YEAR;
+}
+
 } // namespace agent

@@ -13,6 +13,8 @@ std::string_view name_of(ErrorKind kind) {
         return "permanent";
     case ErrorKind::misconfigured:
         return "misconfigured";
+    case ErrorKind::waiting:
+        return "waiting";
     }
     return "permanent";
 }
@@ -31,6 +33,9 @@ Error system_error(std::string_view doing, int errnum) {
         break;
     case EROFS:
         error.next = "the file system is mounted read-only: see dmesg and `findmnt`";
+        break;
+    case EIO:
+        error.next = "the disk has failed: see `dmesg`; `agent retry` tries once more";
         break;
     case EINTR:
     case EAGAIN:

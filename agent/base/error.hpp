@@ -15,6 +15,7 @@ enum class ErrorKind {
     transient,     // try again later
     permanent,     // trying again will not help
     misconfigured, // the operator must change the configuration
+    waiting,       // it goes on once a person has done what `next` says
 };
 
 [[nodiscard]] std::string_view name_of(ErrorKind kind);
@@ -35,6 +36,10 @@ template <class T> using Result = boost::system::result<T, Error>;
 }
 [[nodiscard]] inline Error misconfigured(std::string message, std::string next = {}) {
     return {ErrorKind::misconfigured, std::move(message), std::move(next)};
+}
+
+[[nodiscard]] inline Error waiting_for_person(std::string message, std::string next) {
+    return {ErrorKind::waiting, std::move(message), std::move(next)};
 }
 
 // Puts "clause: " in front of the message: context(e, "reading the ledger").

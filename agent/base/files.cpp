@@ -1,12 +1,16 @@
 #include "agent/base/files.hpp"
 
+#include "agent/base/file_system.hpp"
 #include "agent/base/unique_fd.hpp"
 
 #include <cerrno>
 #include <cstdlib>
+#include <set>
+#include <system_error>
 #include <vector>
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -14,9 +18,20 @@ namespace agent {
 namespace {
 
 constexpr mode_t permission_bits = 07777;
+constexpr uid_t root = 0;
+// .NAME.XXXXXX.agent-tmp: no other program's temporary file is called so.
+constexpr std::string_view temporary_ending = ".agent-tmp";
+constexpr std::string_view random_part = ".XXXXXX"; // mkostemps(3)
 
 Error file_error(std::string_view doing, const std::filesystem::path& path, int errnum) {
-    return system_error(std::string{doing} + " " + path.string(), errnum);
+    Error error = system_error(std::string{doing} + " " + path.string(), errnum);
+    if (errnum != ENOSPC && errnum != EROFS)
+        return error;
+    if (const auto obstacle = obstacle_to_writing(path)) {
+        error.message += ": " + obstacle->message;
+        error.next = obstacle->next;
+    }
+    return error;
 }
 
 Result<void> sync_directory(const std::filesystem::path& directory) {
@@ -61,6 +76,31 @@ Result<void> fill(int fd,
     return {};
 }
 
+bool is_temporary(std::string_view name) {
+    if (!name.starts_with('.') || !name.ends_with(temporary_ending))
+        return false;
+    name.remove_suffix(temporary_ending.size());
+    return name.size() > 1 + random_part.size() && name[name.size() - random_part.size()] == '.';
+}
+
+// What a process that was killed, or a power cut, has left in a directory that we write to. Looked
+// for once a process; whoever is still writing holds a lock on his.
+void remove_left_overs(const std::filesystem::path& directory) {
+    static std::set<std::filesystem::path> looked_at;
+    if (!looked_at.insert(directory).second)
+        return;
+    std::error_code failure;
+    std::filesystem::directory_iterator entry{directory, failure};
+    for (; !failure && entry != std::filesystem::directory_iterator{}; entry.increment(failure)) {
+        if (!is_temporary(entry->path().filename().string()))
+            continue;
+        const UniqueFd fd{
+            ::open(entry->path().c_str(), O_RDONLY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC)};
+        if (fd && ::flock(fd.get(), LOCK_EX | LOCK_NB) == 0)
+            ::unlink(entry->path().c_str());
+    }
+}
+
 // Copies to the end of the one descriptor what the other one gives, and syncs it.
 Result<void> copy_bytes(int from_fd,
                         int to_fd,
@@ -102,10 +142,15 @@ Result<void> durable_write(const std::filesystem::path& path,
                            std::string_view content,
                            FileMode mode,
                            Durability durability) {
-    std::string temporary = (path.parent_path() / ("." + path.filename().string() + ".XXXXXX"));
-    UniqueFd fd{::mkostemp(temporary.data(), O_CLOEXEC)};
+    remove_left_overs(path.parent_path());
+    std::string temporary =
+        path.parent_path() /
+        ("." + path.filename().string() + std::string{random_part} + std::string{temporary_ending});
+    UniqueFd fd{
+        ::mkostemps(temporary.data(), static_cast<int>(temporary_ending.size()), O_CLOEXEC)};
     if (!fd)
         return file_error("creating a file beside", path, errno);
+    ::flock(fd.get(), LOCK_EX | LOCK_NB);
     auto result = fill(fd.get(), path, content, mode, durability);
     if (result && ::close(fd.release()) != 0)
         result = file_error("closing", path, errno);
@@ -118,7 +163,8 @@ Result<void> durable_write(const std::filesystem::path& path,
     return durability == Durability::durable ? sync_directory(path.parent_path()) : Result<void>{};
 }
 
-Result<std::optional<std::string>> read_file(const std::filesystem::path& path, std::size_t limit) {
+Result<std::optional<std::string>>
+read_file(const std::filesystem::path& path, std::size_t limit, Writers writers) {
     const UniqueFd fd{::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC)};
     if (!fd && (errno == ENOENT || errno == ENOTDIR))
         return std::optional<std::string>{};
@@ -131,6 +177,11 @@ Result<std::optional<std::string>> read_file(const std::filesystem::path& path, 
         return file_error("reading", path, errno);
     if (!S_ISREG(status.st_mode))
         return permanent("reading " + path.string() + ": not a regular file");
+    if (writers == Writers::ourselves && status.st_uid != root && status.st_uid != ::geteuid())
+        return permanent("reading " + path.string() + ": it belongs to the user with the number " +
+                         std::to_string(status.st_uid));
+    if (writers == Writers::ourselves && (status.st_mode & (S_IWGRP | S_IWOTH)) != 0)
+        return permanent("reading " + path.string() + ": others than its owner may write it");
     std::string content;
     char buffer[16384];
     while (true) {

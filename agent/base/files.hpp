@@ -37,16 +37,24 @@ enum class Durability {
 
 // Whole-file atomic replacement: a temporary file created 0600 in the same directory, given owner
 // and mode, written, fsync, rename, fsync of the directory. On failure the old file is untouched
-// and the temporary file is gone. A failed fsync is a failed write and is not retried.
+// and the temporary file is gone. A failed fsync is a failed write and is not retried. What a
+// killed process has left of such files in the directory is removed by the first write there of the
+// next.
 [[nodiscard]] Result<void> durable_write(const std::filesystem::path& path,
                                          std::string_view content,
                                          FileMode mode = {},
                                          Durability durability = Durability::durable);
 
+enum class Writers {
+    anybody,
+    ourselves, // what others than root and our own user own or may write is refused
+};
+
 // nullopt when there is none. Refuses what is no regular file and what is larger than `limit`,
 // never blocks on a FIFO, never follows a symbolic link in the last component.
 [[nodiscard]] Result<std::optional<std::string>> read_file(const std::filesystem::path& path,
-                                                           std::size_t limit = 1 << 20);
+                                                           std::size_t limit = 1 << 20,
+                                                           Writers writers = Writers::anybody);
 
 // Makes the directory (and its parents, 0755 root); an existing one gets mode and owner only when
 // they differ. Refuses a symbolic link.

@@ -18,7 +18,14 @@ std::string counted(std::size_t number, std::string_view what) {
 
 std::string outcome_of(const Settings& settings) {
     std::string text = "user " + settings.machine.user + ", ";
-    if (settings.python.kind == PythonKind::venv)
+    if (has_conda(settings.python.kind)) {
+        text +=
+            std::string{settings.python.kind == PythonKind::anaconda ? "Anaconda" : "Miniforge"} +
+            " with ";
+        if (const std::size_t number = settings.python.conda_packages.size(); number > 0)
+            text += counted(number, "conda package") + " and ";
+    }
+    if (settings.python.kind != PythonKind::none)
         text += counted(settings.python.packages.size(), "Python package") + " in " +
                 settings.python.prefix.string() + ", ";
     else

@@ -9,6 +9,9 @@
 #include "agent/ports/layout.hpp"
 #include "agent/settings.hpp"
 #include "agent/settings_sources.hpp"
+#include "agent/steps/catalog.hpp"
+#include "agent/steps/environment.hpp"
+#include "agent/steps/jupyter_build.hpp"
 
 #include <algorithm>
 #include <array>
@@ -135,7 +138,7 @@ std::size_t characters(std::string_view utf8) {
     }));
 }
 
-Result<std::string> hash_of(const Result<Secret>& password) {
+Result<std::string> hash_of(const Result<Secret>& password, PasswordForm form) {
     if (!password)
         return password.error();
     if (password->empty())
@@ -143,11 +146,19 @@ Result<std::string> hash_of(const Result<Secret>& password) {
     if (characters(password->reveal()) < shortest)
         return permanent("the password is shorter than " + std::to_string(shortest) +
                          " characters");
+    if (form == PasswordForm::salted)
+        return salted_password_hash(*password);
     return hash_password(*password);
 }
 
-Result<std::string> ask_for_hash(int input, std::ostream& errors) {
-    return hash_of(::isatty(input) == 1 ? ask(input, errors) : read_line(input, -1));
+Result<std::string> ask_for_hash(int input, PasswordForm form, std::ostream& errors) {
+    return hash_of(::isatty(input) == 1 ? ask(input, errors) : read_line(input, -1), form);
+}
+
+// One round of it costs an attacker who got hold of the hash next to nothing.
+void warn_of_salted(std::ostream& errors) {
+    errors << "agent password: whoever gets hold of this hash can try out passwords quickly; take "
+              "a long one.\n";
 }
 
 int refuse(const Error& error, std::ostream& errors) {
@@ -208,15 +219,38 @@ Result<void> write_drop_in(const Root& root, const std::string& text) {
 
 } // namespace
 
-int password_command(int input, std::ostream& output, std::ostream& errors) {
-    const auto hash = ask_for_hash(input, errors);
+int password_command(int input, PasswordForm form, std::ostream& output, std::ostream& errors) {
+    const auto hash = ask_for_hash(input, form, errors);
     if (!hash)
         return refuse(hash.error(), errors);
+    if (form == PasswordForm::salted)
+        warn_of_salted(errors);
     output << *hash << '\n' << std::flush;
     return 0;
 }
 
+boost::asio::awaitable<PasswordForm> password_form_here(const Root& root,
+                                                        const MachineFacts* facts,
+                                                        CommandRunner& commands,
+                                                        Accounts& accounts) {
+    // Whether it is valid does not matter here: perhaps the hash is wrong that is to be replaced.
+    const auto settings = read_configuration(gather_sources(root, facts).sources).settings;
+    const auto user = co_await accounts.find(settings.machine.user);
+    if (user && *user && settings.python.kind != PythonKind::none) {
+        const auto environment =
+            co_await look_at_environment(commands, **user, settings.python.prefix);
+        const auto build =
+            environment
+                ? jupyter_build(interface_package(settings), *environment, settings.python.prefix)
+                : environment.error();
+        if (build)
+            co_return build->reads_argon2 ? PasswordForm::argon2 : PasswordForm::salted;
+    }
+    co_return asks_for_old_notebook(settings) ? PasswordForm::salted : PasswordForm::argon2;
+}
+
 int set_password_command(int input,
+                         PasswordForm form,
                          const Root& root,
                          const MachineFacts* facts,
                          ControlClient& daemon,
@@ -225,9 +259,11 @@ int set_password_command(int input,
     const auto sources = gather_sources(root, facts).sources;
     if (auto counts = require_to_count(sources); !counts)
         return refuse(counts.error(), errors);
-    const auto hash = ask_for_hash(input, errors);
+    const auto hash = ask_for_hash(input, form, errors);
     if (!hash)
         return refuse(hash.error(), errors);
+    if (form == PasswordForm::salted)
+        warn_of_salted(errors);
     const std::string text = drop_in_text(*hash);
     if (auto valid = require_valid(sources, text); !valid)
         return refuse(valid.error(), errors);

@@ -124,7 +124,7 @@ plan_command(PlanOptions options, PlanWorld world, std::ostream& out, std::ostre
                                world.clock,
                                *ledger,
                                facts ? facts->instance_id : std::string{},
-                               [](const std::vector<StepProgress>&) {},
+                               [](const StepProgress&) {},
                                [](std::string_view, std::string_view) {}};
     Engine engine{std::move(engine_world), make_steps(settings, facts, ports)};
     auto looked = co_await engine.look();

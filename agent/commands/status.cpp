@@ -3,17 +3,15 @@
 #include "agent/base/boot_time.hpp"
 #include "agent/base/text.hpp"
 #include "agent/base/timestamp.hpp"
-#include "agent/base/utf8.hpp"
+#include "agent/commands/columns.hpp"
 #include "agent/commands/reach.hpp"
 #include "agent/ports/documents.hpp"
 #include "agent/report/status_changes.hpp"
 #include "agent/supervise/control_desk.hpp"
+#include "agent/supervise/limit_keeper.hpp"
 
 #include <algorithm>
 #include <array>
-#include <cstdio>
-#include <cstdlib>
-#include <iostream>
 #include <string_view>
 #include <utility>
 
@@ -29,40 +27,6 @@ constexpr const char* look_at_unit = "see `systemctl status agent`";
 // Without control characters, whatever was written into the file.
 std::string clean(std::string_view text) {
     return printable(text, 4096);
-}
-
-std::size_t columns(std::string_view text) {
-    std::size_t count = 0;
-    while (!text.empty()) {
-        const auto character = first_character(text);
-        count += columns_of(character.point);
-        text.remove_prefix(std::max<std::size_t>(1, character.length));
-    }
-    return count;
-}
-
-std::string prefix_of(std::string_view text, std::size_t limit) {
-    std::size_t bytes = 0;
-    std::size_t column = 0;
-    while (bytes < text.size()) {
-        const auto character = first_character(text.substr(bytes));
-        column += columns_of(character.point);
-        if (column > limit)
-            break;
-        bytes += std::max<std::size_t>(1, character.length);
-    }
-    return std::string{text.substr(0, bytes)};
-}
-
-std::string clip(std::string_view text, std::size_t limit) {
-    return columns(text) <= limit ? std::string{text} : prefix_of(text, limit - 3) + "...";
-}
-
-std::string pad(std::string text, std::size_t to) {
-    const std::size_t has = columns(text);
-    if (has < to)
-        text.append(to - has, ' ');
-    return text;
 }
 
 // Whole words on lines that begin with `indent` blanks; a word longer than a line keeps its own
@@ -117,21 +81,6 @@ private:
     }
     bool on_;
 };
-
-// At most six columns: "0.3s", "12.3s", "59m59s", "3h05m", "2d04h"
-std::string in_short(double seconds) {
-    std::array<char, 32> text{};
-    const auto all = static_cast<long long>(std::clamp(seconds, 0.0, 99.0 * 86400));
-    if (seconds < 59.95)
-        std::snprintf(text.data(), text.size(), "%.1fs", std::max(0.0, seconds));
-    else if (all < 3600)
-        std::snprintf(text.data(), text.size(), "%lldm%02llds", all / 60, all % 60);
-    else if (all < 86400)
-        std::snprintf(text.data(), text.size(), "%lldh%02lldm", all / 3600, all / 60 % 60);
-    else
-        std::snprintf(text.data(), text.size(), "%lldd%02lldh", all / 86400, all / 3600 % 24);
-    return text.data();
-}
 
 std::string time_of(const StepStatus& step, WallTime now) {
     // The file is written on changes only, so what still runs is counted from its start.
@@ -213,16 +162,28 @@ std::string head(const StatusReading& reading, WallTime now, const Paint& paint)
     return text;
 }
 
-bool is_coloured_terminal(const std::ostream& out) {
-    const char* no_colour = std::getenv("NO_COLOR");
-    return &out == &std::cout && ::isatty(STDOUT_FILENO) == 1 && !(no_colour && *no_colour);
-}
-
 // Empty when nobody holds the machine.
 std::string hold_line(const Root& root, WallTime now) {
     const auto hold = read_hold(root);
-    const auto term = hold ? hold->at(since_boot()) : std::nullopt;
-    return term ? "\nheld up until " + clock_face(term->shown, now) + " by " + term->by + "\n" : "";
+    const auto running = since_boot();
+    const auto term = hold ? hold->at(running) : std::nullopt;
+    if (!term)
+        return "";
+    // By the clock of now, which may have been set since.
+    const auto until = now + std::chrono::duration_cast<WallTime::duration>(term->until - running);
+    return "\nheld up until " + clock_face(until, now) + " by " + term->by + "\n";
+}
+
+// Empty when the machine is not going to stop, or the problem says so already.
+std::string stop_line(const Root& root, const StatusReading& reading, WallTime now) {
+    const auto stop = read_planned_stop(root);
+    if (!stop || !*stop || reading.stale || !reading.status)
+        return "";
+    const std::string brief = in_brief(**stop, now);
+    const auto& problem = reading.status->problem;
+    if (problem && problem->next.find(brief) != std::string::npos)
+        return "";
+    return "\n" + wrap(with_remedy(**stop, now), 0);
 }
 
 SettleWatch::Verdict wait_until_settled(const Root& root,
@@ -314,7 +275,21 @@ std::string render_status(const StatusReading& reading, WallTime now, const Stat
 
 std::string
 status_text(const Root& root, const StatusReading& reading, WallTime now, const StatusView& view) {
-    return render_status(reading, now, view) + hold_line(root, now);
+    return render_status(within_boot(reading, now, since_boot()), now, view) +
+           hold_line(root, now) + stop_line(root, reading, now);
+}
+
+StatusReading
+within_boot(StatusReading reading, WallTime now, std::chrono::nanoseconds since_boot) {
+    if (reading.stale || !reading.status)
+        return reading;
+    const auto boot = now - std::chrono::duration_cast<WallTime::duration>(since_boot);
+    Status& status = *reading.status;
+    status.since = std::clamp(status.since, boot, now);
+    for (auto& step : status.steps)
+        if (step.started)
+            step.started = std::clamp(*step.started, boot, now);
+    return reading;
 }
 
 int status_command(const StatusOptions& options, const Root& root, std::ostream& out) {

@@ -39,6 +39,11 @@ struct StatusView {
 [[nodiscard]] std::string
 render_status(const StatusReading& reading, WallTime now, const StatusView& view);
 
+// With nothing in it that began before this boot or after `now`, as it seems to have where the
+// clock was set since; pure.
+[[nodiscard]] StatusReading
+within_boot(StatusReading reading, WallTime now, std::chrono::nanoseconds since_boot);
+
 // The same, with who holds the machine up, if anybody does.
 [[nodiscard]] std::string
 status_text(const Root& root, const StatusReading& reading, WallTime now, const StatusView& view);

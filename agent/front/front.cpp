@@ -261,8 +261,8 @@ Result<std::string> Front::take_over(const Secret& message) {
 }
 
 void Front::say_state() {
-    world_.notifier.status("certificate " + settings_.certificate_sha256.substr(0, 12) + ". " +
-                           state_);
+    world_.notifier.status(front_identity_status(settings_.certificate_sha256, settings_.token) +
+                           " " + state_);
 }
 
 asio::awaitable<void> Front::probe_again_and_again() {

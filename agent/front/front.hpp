@@ -55,10 +55,10 @@ struct FrontWorld {
 // A connection has asked for something once TLS stands and the head of its first request is whole;
 // until then it is a newcomer (limits.hpp), and Jupyter hears nothing of it.
 //
-// What it tells systemd of itself begins with "certificate " and the first 12 digits of the
-// certificate's SHA-256: who replaced the file sees by it when the new one is served.
-// Probes once, says READY, serves until `stop`; then accepts nothing more, lets sessions go on for
-// `drain` at most and returns when all have ended. Does not throw Stopped.
+// What it tells systemd of itself begins with front_identity_status(): who replaced a file sees by
+// it when the new one is served. Probes once, says READY, serves until `stop`; then accepts nothing
+// more, lets sessions go on for `drain` at most and returns when all have ended. Does not throw
+// Stopped.
 [[nodiscard]] boost::asio::awaitable<void>
 run_front(FrontWorld world, FrontSettings settings, std::stop_token stop);
 

@@ -1,5 +1,6 @@
 #include "agent/front/page.hpp"
 
+#include "agent/base/markup.hpp"
 #include "agent/base/text.hpp"
 #include "agent/ports/documents.hpp"
 
@@ -33,32 +34,6 @@ li small{display:block;color:var(--dim)}
 // The class is what a step's state looks like; an unknown word must not become markup or style.
 constexpr std::array<std::string_view, 8> step_states{
     "pending", "running", "waiting", "satisfied", "applied", "failed", "blocked", "skipped"};
-
-std::string escaped(std::string_view text) {
-    std::string out;
-    for (const char c : text) {
-        switch (c) {
-        case '&':
-            out += "&amp;";
-            break;
-        case '<':
-            out += "&lt;";
-            break;
-        case '>':
-            out += "&gt;";
-            break;
-        case '"':
-            out += "&quot;";
-            break;
-        case '\'':
-            out += "&#39;";
-            break;
-        default:
-            out += c;
-        }
-    }
-    return out;
-}
 
 std::string shown(const Value& value, const std::string& key, std::size_t limit = 400) {
     return printable(trim(value.string_or(key, {})), limit);
@@ -169,16 +144,16 @@ std::string render_page(const PageContent& content) {
     std::string out = "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
                       "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n"
                       "<meta http-equiv=\"refresh\" content=\"2\">\n<title>";
-    out += escaped(title);
+    out += as_markup(title);
     out += "</title>\n<style>";
     out += style;
-    out += "</style>\n</head>\n<body>\n<main>\n<h1>" + escaped(title) + "</h1>\n";
+    out += "</style>\n</head>\n<body>\n<main>\n<h1>" + as_markup(title) + "</h1>\n";
     if (!sentence.empty())
-        out += "<p>" + escaped(sentence) + "</p>\n";
+        out += "<p>" + as_markup(sentence) + "</p>\n";
     if (content.problem) {
-        out += "<div class=\"problem\">\n<p>" + escaped(content.problem->message) + "</p>\n";
+        out += "<div class=\"problem\">\n<p>" + as_markup(content.problem->message) + "</p>\n";
         if (!content.problem->next.empty())
-            out += "<p><b>What to do:</b> " + escaped(content.problem->next) + "</p>\n";
+            out += "<p><b>What to do:</b> " + as_markup(content.problem->next) + "</p>\n";
         out += "</div>\n";
     }
     if (!content.steps.empty())
@@ -187,9 +162,9 @@ std::string render_page(const PageContent& content) {
         const bool known =
             std::find(step_states.begin(), step_states.end(), step.state) != step_states.end();
         out += "<li><span class=\"" + (known ? step.state : std::string{"pending"}) + "\">" +
-               escaped(step.state) + "</span><b>" + escaped(step.id) + "</b>";
+               as_markup(step.state) + "</span><b>" + as_markup(step.id) + "</b>";
         if (!step.reason.empty())
-            out += "<small>" + escaped(step.reason) + "</small>";
+            out += "<small>" + as_markup(step.reason) + "</small>";
         out += "</li>\n";
     }
     if (!content.steps.empty())

@@ -46,10 +46,35 @@ std::string write(const LedgerEntry& entry) {
            "\n";
 }
 
+class DirectoryStore : public LedgerStore {
+public:
+    explicit DirectoryStore(std::filesystem::path directory) : directory_{std::move(directory)} {}
+    Result<void> write(const std::string& id, const std::string& content) override {
+        return durable_write(directory_ / (id + ".json"), content, {.mode = 0600});
+    }
+
+private:
+    std::filesystem::path directory_;
+};
+
 } // namespace
 
+Ledger Ledger::over(std::shared_ptr<LedgerStore> store,
+                    const std::map<std::string, std::string>& contents) {
+    Ledger ledger{{}, std::move(store)};
+    for (const auto& [id, content] : contents) {
+        if (const auto entry = parse(content))
+            ledger.entries_[id] = *entry;
+        else
+            ledger.notes_.push_back("the ledger's entry of " + id + " cannot be used (" +
+                                    entry.error().message + ")");
+    }
+    return ledger;
+}
+
 Result<Ledger> Ledger::open(const Root& root) {
-    Ledger ledger{root / layout::ledger_directory};
+    const auto directory = root / layout::ledger_directory;
+    Ledger ledger{directory, std::make_shared<DirectoryStore>(directory)};
     if (auto made = ensure_directory(ledger.directory_, {.mode = 0700}); !made)
         return context(made.error(), "opening the ledger");
     std::error_code failure;
@@ -62,7 +87,8 @@ Result<Ledger> Ledger::open(const Root& root) {
 }
 
 Result<Ledger> Ledger::look(const Root& root) {
-    Ledger ledger{root / "/var/lib/agent/ledger"};
+    const auto directory = root / layout::ledger_directory;
+    Ledger ledger{directory, std::make_shared<DirectoryStore>(directory)};
     if (auto loaded = ledger.load_all(Unreadable::only_told); !loaded)
         return loaded.error();
     return ledger;
@@ -83,7 +109,7 @@ Result<void> Ledger::load_all(Unreadable unreadable) {
 }
 
 void Ledger::load(const std::filesystem::path& file, Unreadable unreadable) {
-    const auto content = read_file(file, size_limit);
+    const auto content = read_file(file, size_limit, Writers::ourselves);
     const auto entry = content ? parse(content->value_or("")) : content.error();
     if (entry)
         entries_[file.stem().string()] = *entry;
@@ -116,8 +142,7 @@ Result<void> Ledger::record(const std::string& id, LedgerEntry entry) {
     const auto found = entries_.find(id);
     if (found != entries_.end() && found->second == entry)
         return {};
-    if (auto written = durable_write(directory_ / (id + ".json"), write(entry), {.mode = 0600});
-        !written)
+    if (auto written = store_->write(id, write(entry)); !written)
         return context(written.error(), "recording " + id + " in the ledger");
     entries_[id] = std::move(entry);
     return {};

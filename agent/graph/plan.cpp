@@ -73,19 +73,21 @@ std::vector<std::size_t> Plan::take_ready() {
     return taken;
 }
 
-void Plan::finish(std::size_t index, StepState outcome) {
+std::vector<std::size_t> Plan::finish(std::size_t index, StepState outcome) {
     nodes_[index].state = outcome;
     --open_;
-    if (outcome == StepState::failed) {
-        block_dependents(index);
-        return;
-    }
+    if (outcome == StepState::failed || outcome == StepState::waiting)
+        return block_dependents(index);
     for (const std::size_t dependent : nodes_[index].dependents)
         if (--nodes_[dependent].unmet == 0 && nodes_[dependent].state == StepState::pending)
             ready_.push_back(dependent);
+    return {};
 }
 
-void Plan::block_dependents(std::size_t index) {
+std::vector<std::size_t> Plan::block_dependents(std::size_t index) {
+    const std::string_view ended =
+        nodes_[index].state == StepState::waiting ? ", which waits for a person" : ", which failed";
+    std::vector<std::size_t> blocked;
     std::vector<std::size_t> open{index};
     while (!open.empty()) {
         const std::size_t cause = open.back();
@@ -95,12 +97,14 @@ void Plan::block_dependents(std::size_t index) {
             if (node.state != StepState::pending)
                 continue;
             node.state = StepState::blocked;
-            node.blocked_by = "needs " + nodes_[cause].id +
-                              (cause == index ? ", which failed" : ", which is blocked");
+            node.blocked_by = "needs " + nodes_[cause].id;
+            node.blocked_by += cause == index ? ended : ", which is blocked";
             --open_;
             open.push_back(dependent);
+            blocked.push_back(dependent);
         }
     }
+    return blocked;
 }
 
 } // namespace agent

@@ -18,8 +18,9 @@ public:
 
     // Indices whose needs are met and that were not taken yet, in the table's order.
     [[nodiscard]] std::vector<std::size_t> take_ready();
-    // satisfied, applied or failed; a failure blocks everything that needs it, and says by what.
-    void finish(std::size_t index, StepState outcome);
+    // satisfied, applied, failed, or waiting for longer than this run; the last two block
+    // everything that needs it, and say by what. Gives the indices of what became blocked.
+    std::vector<std::size_t> finish(std::size_t index, StepState outcome);
 
     [[nodiscard]] bool settled() const { return open_ == 0; }
     [[nodiscard]] StepState state(std::size_t index) const { return nodes_[index].state; }
@@ -36,7 +37,7 @@ private:
         StepState state = StepState::pending;
         std::string blocked_by;
     };
-    void block_dependents(std::size_t index);
+    std::vector<std::size_t> block_dependents(std::size_t index);
 
     std::vector<Node> nodes_;
     std::vector<std::size_t> ready_;

@@ -31,9 +31,10 @@ struct StepTraits {
     std::vector<std::string> needs;
     Scope scope = Scope::image;
     Importance importance = Importance::required;
-    std::chrono::seconds deadline{
-        600};              // for everything it does in one run, waits and retries included
-    unsigned attempts = 5; // of apply(), when its failures are transient
+    // For its commands and retries in one run; whatever else it waits for has a deadline of its
+    // own.
+    std::chrono::seconds deadline{600};
+    unsigned attempts = 5; // of apply() in one run, when its failures are transient
 };
 
 // What a step may do to the world, and what it is told of its past.
@@ -47,6 +48,9 @@ public:
     virtual void log(std::string_view line) = 0;
     // What it is doing now, one short phrase; shown to people at once.
     virtual void progress(std::string_view phrase) = 0;
+    // The same, of something that it waits for and cannot hasten: somebody's lock, the clock.
+    // Until the next progress().
+    virtual void held_up(std::string_view phrase) = 0;
     // The inputs of the last success, when the ledger knows one.
     [[nodiscard]] virtual std::optional<std::string> last_fingerprint() const = 0;
     // The disk was last provisioned on another instance: what is of the instance is to be made
@@ -65,7 +69,8 @@ struct StepCheck {
 };
 
 // The state itself: how to see it, how to make it. A failing check() is an Error; "not so" is no
-// failure.
+// failure. An Error of kind waiting from either is none as well: the step is looked at again, and
+// made again where it is still due, until a person has done what it says.
 class Guarantee {
 public:
     virtual ~Guarantee() = default;

@@ -202,6 +202,26 @@ std::string sha256_hex(std::string_view bytes) {
     return finish(digest);
 }
 
+struct Sha256::State {
+    Digest digest = new_sha256();
+};
+
+Sha256::Sha256() : state_{std::make_unique<State>()} {}
+Sha256::Sha256(Sha256&&) noexcept = default;
+Sha256& Sha256::operator=(Sha256&&) noexcept = default;
+Sha256::~Sha256() = default;
+
+void Sha256::add(std::string_view bytes) {
+    agent::add(state_->digest, bytes.data(), bytes.size());
+}
+
+std::string Sha256::hex() const {
+    Digest copy{::EVP_MD_CTX_new()};
+    if (!copy || ::EVP_MD_CTX_copy_ex(copy.get(), state_->digest.get()) != 1)
+        throw std::runtime_error{"SHA-256 is not to be had from OpenSSL"};
+    return finish(copy);
+}
+
 Result<std::string> sha256_hex_of_fd(int fd) {
     Digest digest = new_sha256();
     std::vector<char> block(hashed_at_once);

@@ -3,10 +3,12 @@
 #include "agent/base/document.hpp"
 #include "agent/base/text.hpp"
 #include "agent/ports/documents.hpp"
+#include "agent/ports/https_url.hpp"
 #include "agent/ports/layout.hpp"
 
 #include <boost/asio/ip/address.hpp>
 
+#include <algorithm>
 #include <charconv>
 #include <chrono>
 #include <utility>
@@ -22,24 +24,7 @@ constexpr std::size_t size_limit = 1'048'576; // all custom metadata together is
 // The server answers an unchanged value after timeout_sec; Google's own agent waits 70 s for that.
 constexpr auto poll_deadline = 70s;
 constexpr auto put_deadline = 5s;
-
-std::string percent_encoded(std::string_view text) {
-    constexpr std::string_view digits = "0123456789ABCDEF";
-    std::string out;
-    for (const char c : text) {
-        const auto byte = static_cast<unsigned char>(c);
-        const bool plain = (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') ||
-                           (c >= 'a' && c <= 'z') || c == '-' || c == '.' || c == '_' || c == '~';
-        if (plain) {
-            out += c;
-        } else {
-            out += '%';
-            out += digits[byte >> 4U];
-            out += digits[byte & 15U];
-        }
-    }
-    return out;
-}
+constexpr std::size_t longest_token = 4096;
 
 const Value& member(const Value& object, const std::string& key) {
     static const Value nothing;
@@ -104,6 +89,12 @@ MachineFacts facts_of(const Value& tree) {
     return facts;
 }
 
+// What a header can carry: visible ASCII.
+bool is_token(const std::string& text) {
+    return !text.empty() && text.size() <= longest_token &&
+           std::all_of(text.begin(), text.end(), [](char c) { return c > ' ' && c < '\x7F'; });
+}
+
 // 412 is what Google's own agent retries as well.
 bool is_passing(unsigned status) {
     return status == 408 || status == 412 || status == 429 || status >= 500;
@@ -165,6 +156,15 @@ HttpRequest GceMetadata::request(std::string_view path) const {
 }
 
 boost::asio::awaitable<Result<HttpResponse>> GceMetadata::get(HttpRequest request) {
+    auto found = co_await find(std::move(request));
+    if (!found)
+        co_return found.error();
+    if (!*found)
+        co_return permanent("the metadata server answered with status 404");
+    co_return std::move(**found);
+}
+
+boost::asio::awaitable<Result<std::optional<HttpResponse>>> GceMetadata::find(HttpRequest request) {
     auto response = co_await http_.exchange(std::move(request));
     if (!response)
         co_return context(response.error(), "asking the metadata server");
@@ -179,10 +179,12 @@ boost::asio::awaitable<Result<HttpResponse>> GceMetadata::get(HttpRequest reques
                             "take away the proxy or portal in front of " + endpoint_.address +
                                 "; where there is no GCE, write the configuration to " +
                                 layout::config_file);
+    if (response->status == 404)
+        co_return std::nullopt;
     if (response->status != 200)
         co_return permanent("the metadata server answered with status " + status + ": " +
                             printable(trim(response->body), 120));
-    co_return response;
+    co_return std::optional{std::move(*response)};
 }
 
 boost::asio::awaitable<Result<MachineFacts>> GceMetadata::read() {
@@ -203,19 +205,64 @@ boost::asio::awaitable<Result<MachineFacts>> GceMetadata::read() {
     co_return facts;
 }
 
-boost::asio::awaitable<Result<std::string>> GceMetadata::wait_for_attributes(std::string etag) {
-    HttpRequest poll = request("instance/attributes/?recursive=true");
+boost::asio::awaitable<Result<std::optional<ServiceAccount>>> GceMetadata::service_account() {
+    const std::string account = "instance/service-accounts/default/";
+    auto ask = request(account + "?recursive=true&alt=json"); // without its token
+    const auto described = co_await find(std::move(ask));
+    if (!described)
+        co_return described.error();
+    if (!*described)
+        co_return std::nullopt;
+    auto ask_token = request(account + "token");
+    const auto given = co_await find(std::move(ask_token));
+    if (!given)
+        co_return given.error();
+    if (!*given)
+        co_return std::nullopt;
+    // No parser's words from here on: they might quote.
+    const auto description = parse_json((*described)->body);
+    const auto answer = parse_json((*given)->body);
+    if (!description || !answer)
+        co_return transient("the metadata server's answer about the service account is no JSON");
+    ServiceAccount found;
+    found.email = description->string_or("email", "");
+    for (const auto& scope : elements(member(*description, "scopes")))
+        add_text(found.scopes, scope);
+    found.token = Secret{answer->string_or("access_token", "")};
+    if (!is_token(found.token.reveal()))
+        co_return transient("the metadata server gave no access token for the service account");
+    co_return std::optional{std::move(found)};
+}
+
+boost::asio::awaitable<Result<HttpResponse>> GceMetadata::wait_for_change(std::string target,
+                                                                          std::string etag) {
+    HttpRequest poll = request(target);
     if (!etag.empty()) {
-        poll.target += "&wait_for_change=true&timeout_sec=60&last_etag=" + percent_encoded(etag);
+        poll.target += target.find('?') == std::string::npos ? '?' : '&';
+        poll.target += "wait_for_change=true&timeout_sec=60&last_etag=" + percent_encoded(etag);
         poll.deadline = poll_deadline;
     }
-    const auto response = co_await get(std::move(poll));
+    auto response = co_await get(std::move(poll));
+    if (response && response->header("etag").empty())
+        co_return transient("the metadata server answered without an ETag");
+    co_return response;
+}
+
+boost::asio::awaitable<Result<std::string>> GceMetadata::wait_for_attributes(std::string etag) {
+    std::string target = "instance/attributes/?recursive=true";
+    const auto response = co_await wait_for_change(std::move(target), std::move(etag));
     if (!response)
         co_return response.error();
-    std::string now = response->header("etag");
-    if (now.empty())
-        co_return transient("the metadata server answered without an ETag");
-    co_return now;
+    co_return response->header("etag");
+}
+
+boost::asio::awaitable<Result<MetadataSource::Preemption>>
+GceMetadata::wait_for_preemption(std::string etag) {
+    std::string target = "instance/preempted";
+    const auto response = co_await wait_for_change(std::move(target), std::move(etag));
+    if (!response)
+        co_return response.error();
+    co_return Preemption{trim(response->body) == "TRUE", response->header("etag")};
 }
 
 boost::asio::awaitable<GuestWrite> GceMetadata::put_guest_attribute(std::string key,

@@ -2,12 +2,14 @@
 // mean.
 #pragma once
 
+#include "agent/ports/bucket.hpp"
 #include "agent/ports/http.hpp"
 #include "agent/ports/metadata.hpp"
 
 #include <boost/asio/awaitable.hpp>
 
 #include <chrono>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -29,13 +31,20 @@ public:
 
     boost::asio::awaitable<Result<MachineFacts>> read() override;
     boost::asio::awaitable<Result<std::string>> wait_for_attributes(std::string etag) override;
+    boost::asio::awaitable<Result<Preemption>> wait_for_preemption(std::string etag) override;
     boost::asio::awaitable<GuestWrite> put_guest_attribute(std::string key,
                                                            std::string value) override;
 
+    // nullopt: the VM has none. Errors as of read(), one attempt; none holds a word of the token.
+    boost::asio::awaitable<Result<std::optional<ServiceAccount>>> service_account();
+
 private:
     [[nodiscard]] HttpRequest request(std::string_view path) const;
-    // Only a 200 of GCE's own server is a success.
+    boost::asio::awaitable<Result<HttpResponse>> wait_for_change(std::string target,
+                                                                 std::string etag);
+    // Only a 200 of GCE's own server is a success; and a 404, which is nullopt.
     boost::asio::awaitable<Result<HttpResponse>> get(HttpRequest request);
+    boost::asio::awaitable<Result<std::optional<HttpResponse>>> find(HttpRequest request);
 
     HttpClient& http_;
     TcpEndpoint endpoint_;

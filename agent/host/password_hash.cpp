@@ -1,4 +1,4 @@
-// libargon2's one owner: Jupyter's password hash.
+// libargon2's one owner: Jupyter's password hashes.
 #include "agent/ports/crypto.hpp"
 
 #include <argon2.h>
@@ -41,6 +41,11 @@ Result<std::string> hash_password(const Secret& password) {
         return permanent(std::string{"hashing the password: "} + ::argon2_error_message(outcome));
     encoded.resize(encoded.find('\0'));
     return "argon2:" + encoded;
+}
+
+std::string salted_password_hash(const Secret& password) {
+    const std::string salt = random_hex(salt_size);
+    return "sha256:" + salt + ":" + sha256_hex(password.reveal() + salt);
 }
 
 } // namespace agent

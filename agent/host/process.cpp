@@ -3,6 +3,7 @@
 #include "agent/base/stop.hpp"
 #include "agent/base/text.hpp"
 #include "agent/base/unique_fd.hpp"
+#include "agent/host/lineage.hpp"
 
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
@@ -35,6 +36,8 @@ using boost::system::error_code;
 using namespace std::chrono_literals;
 
 constexpr auto grace = 5s;      // between SIGTERM and SIGKILL
+constexpr auto rest_grace = 1s; // the same, for what a command that has ended left in its group
+constexpr auto rest_poll = 20ms;
 constexpr auto drain_time = 2s; // for output that a grandchild may hold open
 constexpr std::size_t line_limit = 8 * 1024;
 constexpr std::size_t error_tail_limit = 4 * 1024;
@@ -223,7 +226,12 @@ struct Running {
     bool exited = false;
     bool stop_requested = false;
 
-    void end_group(int number) const { ::kill(-child_pid, number); }
+    // Also those who left the group.
+    void end_all(int number) const {
+        ::kill(-child_pid, number);
+        signal_lineage(command.environment.at(lineage_variable), number);
+    }
+    [[nodiscard]] bool group_is_empty() const { return ::kill(-child_pid, 0) != 0; }
     pid_t child_pid = child.id();
 };
 using RunningPointer = std::shared_ptr<Running>;
@@ -283,16 +291,34 @@ asio::awaitable<void> wait_until_exited(Running& running, asio::steady_timer::ti
         woken = co_await wait_for_change(running, until);
 }
 
-// Ends the whole group: politely, then surely. Returns once the child was reaped.
+// Ends everything that the command started: politely, then surely. Returns once the child was
+// reaped.
 asio::awaitable<void> end_politely(Running& running) {
-    running.end_group(SIGTERM);
+    running.end_all(SIGTERM);
     const auto until = asio::steady_timer::clock_type::now() + grace;
     Woken woken = Woken::by_change;
     while (!running.exited && woken == Woken::by_change)
         woken = co_await wait_for_change(running, until);
-    running.end_group(SIGKILL);
+    running.end_all(SIGKILL);
     while (!running.exited)
         co_await wait_for_change(running, asio::steady_timer::time_point::max());
+}
+
+// A command that has ended leaves nobody in its group. Who has left the group as well (a service
+// that a package's script started) was meant to stay.
+asio::awaitable<void> end_rest(asio::io_context& io, Running& running) {
+    if (running.group_is_empty())
+        co_return;
+    ::kill(-running.child_pid, SIGTERM);
+    const auto until = asio::steady_timer::clock_type::now() + rest_grace;
+    asio::steady_timer poll{io};
+    while (!running.group_is_empty() && asio::steady_timer::clock_type::now() < until) {
+        reap_orphans();
+        poll.expires_after(rest_poll);
+        error_code ignored;
+        co_await poll.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
+    }
+    ::kill(-running.child_pid, SIGKILL);
 }
 
 // Whoever still holds the output open after the child's end is not waited for for ever.
@@ -317,6 +343,7 @@ void fill_environment(Command& command) {
     command.environment.try_emplace("PATH",
                                     "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
     command.environment.try_emplace("LANG", "C.UTF-8");
+    command.environment[lineage_variable] = new_lineage();
     if (command.as) {
         command.environment.try_emplace("HOME", command.as->home.string());
         command.environment.try_emplace("USER", command.as->name);
@@ -448,6 +475,8 @@ asio::awaitable<Result<CommandOutcome>> ProcessCommandRunner::run(Command comman
     const bool in_time = running->exited;
     if (!running->exited)
         co_await end_politely(*running);
+    else
+        co_await end_rest(io_, *running);
     const bool stopped = running->stop_requested;
     if (!stopped)
         co_await drain(*running);

@@ -125,6 +125,10 @@ std::optional<Error> SocketStream::ended(std::string_view doing) const {
     return state_->error(doing, {});
 }
 
+bool SocketStream::expired() const {
+    return state_->expired;
+}
+
 int SocketStream::descriptor() {
     return state_->socket.native_handle();
 }

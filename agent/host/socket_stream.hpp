@@ -37,6 +37,7 @@ public:
     // Why there is no descriptor to try any more: closed, or past its deadline.
     [[nodiscard]] std::optional<Error> ended(std::string_view doing) const;
     [[nodiscard]] int descriptor();
+    [[nodiscard]] bool expired() const; // its deadline has passed
 
 private:
     struct State;

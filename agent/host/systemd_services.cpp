@@ -102,4 +102,9 @@ boost::asio::awaitable<Result<void>> SystemdServices::reload_definitions() {
     return systemctl({"daemon-reload"});
 }
 
+// -i: since systemd 257 an inhibitor would be obeyed even by root.
+boost::asio::awaitable<Result<void>> SystemdServices::power_off() {
+    return systemctl({"-i", "--no-wall", "poweroff"}, ErrorKind::transient);
+}
+
 } // namespace agent

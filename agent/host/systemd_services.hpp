@@ -18,6 +18,7 @@ public:
     boost::asio::awaitable<Result<void>> restart(std::string unit) override;
     boost::asio::awaitable<Result<void>> stop(std::string unit) override;
     boost::asio::awaitable<Result<void>> reload_definitions() override;
+    boost::asio::awaitable<Result<void>> power_off() override;
 
 private:
     boost::asio::awaitable<Result<void>> systemctl(std::vector<std::string> arguments,

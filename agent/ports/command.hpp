@@ -49,6 +49,9 @@ struct CommandOutcome {
     std::chrono::milliseconds duration{0};
     std::string output;     // standard output, bounded
     std::string error_tail; // the last 4 KiB of standard error
+    // How many processes of our service the kernel killed meanwhile for lack of memory: the
+    // program, what it had started, or what ran beside it; nullopt: the kernel does not tell.
+    std::optional<unsigned> killed_for_memory;
 
     [[nodiscard]] bool succeeded() const;
     [[nodiscard]] std::optional<int> exit_code() const;
@@ -64,10 +67,19 @@ public:
     virtual boost::asio::awaitable<Result<CommandOutcome>> run(Command command) = 0;
 };
 
-// The one road from an outcome to an Error: names the program, how it ended, its last words.
+// Whether it failed and the kernel is known to have killed for lack of memory meanwhile.
+[[nodiscard]] bool lacked_memory(const CommandOutcome& outcome);
+inline constexpr const char* next_for_lack_of_memory =
+    "end what takes the memory (`free -h`, `ps aux --sort=-rss`), or give the VM a machine type "
+    "with "
+    "more of it; then `agent retry`";
+
+// The one road from an outcome to an Error: names the program, how it ended, its last words. Lack
+// of memory and of time pass: those are transient whatever `on_failure` says.
 [[nodiscard]] Result<CommandOutcome> require_success(CommandOutcome outcome,
                                                      ErrorKind on_failure = ErrorKind::permanent);
-// "exited with status 1", "killed by SIGKILL", "did not end within 30 s"
+// "pip exited with status 1", "pip was killed by SIGKILL", "pip did not end within 30 s and was
+// ended"; with the evidence where memory was lacking.
 [[nodiscard]] std::string describe(const CommandOutcome& outcome);
 
 } // namespace agent

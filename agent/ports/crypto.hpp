@@ -5,6 +5,7 @@
 #include "agent/base/secret.hpp"
 
 #include <chrono>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -17,11 +18,31 @@ namespace agent {
 // Of a file that may be large, read through the open descriptor from its start.
 [[nodiscard]] Result<std::string> sha256_hex_of_fd(int fd);
 
+// Of bytes that come one after the other.
+class Sha256 {
+public:
+    Sha256();
+    Sha256(Sha256&&) noexcept;
+    Sha256& operator=(Sha256&&) noexcept;
+    ~Sha256();
+    void add(std::string_view bytes);
+    // Of all that was added until now; more may follow.
+    [[nodiscard]] std::string hex() const;
+
+private:
+    struct State;
+    std::unique_ptr<State> state_;
+};
+
 // `bytes` random bytes as lower-case hex.
 [[nodiscard]] std::string random_hex(std::size_t bytes);
 
 // "argon2:$argon2id$v=19$m=10240,t=10,p=8$…", Jupyter's own parameters and form.
 [[nodiscard]] Result<std::string> hash_password(const Secret& password);
+
+// "sha256:SALT:DIGEST" for a notebook that knows no argon2: SALT is 32 hex digits, DIGEST that of
+// the password with the salt behind it, in one round. Source: notebook 6.0, auth/security.py.
+[[nodiscard]] std::string salted_password_hash(const Secret& password);
 
 struct CertificateFacts {
     std::string sha256; // lower-case hex of the DER, what a browser shows as the fingerprint

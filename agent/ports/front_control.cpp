@@ -1,14 +1,21 @@
 #include "agent/ports/front_control.hpp"
 
 #include "agent/base/text.hpp"
+#include "agent/ports/crypto.hpp"
 #include "agent/ports/documents.hpp"
 
 namespace agent {
 namespace {
 
 constexpr std::int64_t version = 1;
+constexpr std::size_t shown_digits = 12;
 
 } // namespace
+
+std::string front_identity_status(std::string_view certificate_sha256, const Secret& token) {
+    return "certificate " + std::string{certificate_sha256.substr(0, shown_digits)} + ", token " +
+           sha256_hex(token.reveal()).substr(0, shown_digits) + ".";
+}
 
 Secret write_front_identity(const FrontIdentity& identity) {
     return Secret{write_json(Value::Object{

@@ -47,6 +47,11 @@ public:
     virtual void close() = 0;
 };
 
+// How the front's word to systemd begins, by which is seen from outside whether it serves this
+// certificate and proves itself to Jupyter with this token; of the token, digits of its digest.
+[[nodiscard]] std::string front_identity_status(std::string_view certificate_sha256,
+                                                const Secret& token);
+
 [[nodiscard]] Secret write_front_identity(const FrontIdentity& identity);
 [[nodiscard]] Result<FrontIdentity> read_front_identity(const Secret& message);
 [[nodiscard]] std::string write_front_answer(const Result<std::string>& certificate_sha256);

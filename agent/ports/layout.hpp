@@ -8,19 +8,23 @@ inline constexpr const char* config_file = "/etc/agent/agent.toml";
 inline constexpr const char* config_directory = "/etc/agent/agent.d"; // drop-ins, NAME.toml
 inline constexpr const char* password_drop_in = "/etc/agent/agent.d/90-password.toml";
 inline constexpr const char* jupyter_config = "/etc/agent/jupyter.json";
+inline constexpr const char* state_directory = "/var/lib/agent";
 inline constexpr const char* certificate = "/var/lib/agent/front/tls.pem"; // key and certificate
 inline constexpr const char* front_token = "/var/lib/agent/front/token";
 inline constexpr const char* ledger_directory = "/var/lib/agent/ledger";
 inline constexpr const char* tools = "/var/lib/agent/tools";
+inline constexpr const char* scratch_directory = "/var/lib/agent/scratch";
 inline constexpr const char* log_directory = "/var/log/agent";
 
 inline constexpr const char* runtime_directory = "/run/agent";
 inline constexpr const char* status_file = "/run/agent/status.json";
+inline constexpr const char* timeline_file = "/run/agent/timeline";
 inline constexpr const char* guest_writes_file = "/run/agent/guest-writes";
 inline constexpr const char* front_control = "/run/agent/front-control";
 inline constexpr const char* lock_file = "/run/agent/lock";
 inline constexpr const char* control_socket = "/run/agent/control";
 inline constexpr const char* hold_file = "/run/agent/hold.json";
+inline constexpr const char* limits_file = "/run/agent/limits.json";
 inline constexpr const char* machine_file = "/run/agent/machine.json";
 inline constexpr const char* public_certificate = "/run/agent/certificate.pem"; // without its key
 

@@ -48,6 +48,14 @@ public:
     // once.
     virtual boost::asio::awaitable<Result<std::string>> wait_for_attributes(std::string etag) = 0;
 
+    // Waits as above until instance/preempted is another value; an empty etag returns at once. TRUE
+    // is GCE's notice that it stops this Spot or preemptible VM within 30 s.
+    struct Preemption {
+        bool noticed = false;
+        std::string etag;
+    };
+    virtual boost::asio::awaitable<Result<Preemption>> wait_for_preemption(std::string etag) = 0;
+
     // PUT instance/guest-attributes/agent/KEY; one attempt.
     virtual boost::asio::awaitable<GuestWrite> put_guest_attribute(std::string key,
                                                                    std::string value) = 0;

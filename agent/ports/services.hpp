@@ -32,6 +32,8 @@ public:
     virtual boost::asio::awaitable<Result<void>> restart(std::string unit) = 0;
     virtual boost::asio::awaitable<Result<void>> stop(std::string unit) = 0;
     virtual boost::asio::awaitable<Result<void>> reload_definitions() = 0;
+    // Begins the shutdown of the machine and returns; nothing that inhibits it is asked.
+    virtual boost::asio::awaitable<Result<void>> power_off() = 0;
 };
 
 } // namespace agent

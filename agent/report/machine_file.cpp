@@ -15,6 +15,9 @@ std::string text_of(const MachineCard& card) {
     Value::Array tags;
     for (const auto& tag : card.tags)
         tags.emplace_back(tag);
+    Value::Object variables;
+    for (const auto& [name, value] : card.variables)
+        variables.push_back({name, value, {}});
     return write_json(Value::Object{
                {"schema", schema, {}},
                {"name", card.name, {}},
@@ -25,7 +28,11 @@ std::string text_of(const MachineCard& card) {
                {"external_address", card.has_external_address, {}},
                {"port", std::int64_t{card.port}, {}},
                {"reach", card.reach == Reach::everywhere ? "everywhere" : "this_machine", {}},
-               {"landing", card.landing, {}}}) +
+               {"landing", card.landing, {}},
+               {"user", card.user, {}},
+               {"prefix", card.prefix, {}},
+               {"directory", card.directory, {}},
+               {"variables", std::move(variables), {}}}) +
            "\n";
 }
 
@@ -59,11 +66,18 @@ std::optional<MachineCard> read_machine_card(const Root& root) {
     card.zone = value->string_or("zone", "");
     card.network = value->string_or("network", "");
     card.landing = value->string_or("landing", "");
+    card.user = value->string_or("user", "");
+    card.prefix = value->string_or("prefix", "");
+    card.directory = value->string_or("directory", "");
     const Value* tags = value->find("tags");
     if (tags && tags->as_array())
         for (const auto& tag : *tags->as_array())
             if (tag.as_string())
                 card.tags.push_back(*tag.as_string());
+    if (const Value* variables = value->find("variables"); variables && variables->as_object())
+        for (const auto& [variable, said, position] : *variables->as_object())
+            if (said.as_string())
+                card.variables[variable] = *said.as_string();
     const Value* external = value->find("external_address");
     card.has_external_address = external && external->as_bool() && *external->as_bool();
     const auto port = value->integer_or("port", 0);

@@ -1,5 +1,6 @@
 // Owns /run/agent/machine.json and /run/agent/certificate.pem: what anybody on the machine may know
-// beside its status, for the commands that tell people how to reach it. Nothing in them is secret.
+// beside its status, for the commands that tell people how to
+// reach it, or bring them into its environment. Nothing in them is secret.
 #pragma once
 
 #include "agent/base/error.hpp"
@@ -7,6 +8,7 @@
 #include "agent/ports/reach.hpp"
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -24,7 +26,11 @@ struct MachineCard {
     bool has_external_address = false;
     std::uint16_t port = 8888;
     Reach reach = Reach::this_machine;
-    std::string landing; // the first page of Jupyter's interface: "lab", "tree"
+    std::string landing;   // the first page of Jupyter's interface: "lab", "tree"
+    std::string user;      // that Jupyter runs as
+    std::string prefix;    // of its environment; empty: there is none
+    std::string directory; // where it begins; relative to the user's home unless absolute
+    std::map<std::string, std::string> variables; // what tells a program of the company's network
     friend bool operator==(const MachineCard&, const MachineCard&) = default;
 };
 

@@ -44,10 +44,10 @@ std::string AptPackages::fingerprint() const {
 boost::asio::awaitable<Result<StepCheck>> AptPackages::check(StepContext& context) {
     if (packages_.empty())
         co_return StepCheck::yes("none asked for");
-    const auto absent = co_await absent_packages(context, packages_);
-    if (!absent)
-        co_return absent.error();
-    auto missing = *absent;
+    const auto there = co_await packages_there(context, packages_);
+    if (!there)
+        co_return there.error();
+    auto missing = there->absent;
     std::vector<std::string> deviating;
     const auto in_no_version = co_await absent_packages(context, names_of_pinned(missing));
     if (!in_no_version)
@@ -62,8 +62,12 @@ boost::asio::awaitable<Result<StepCheck>> AptPackages::check(StepContext& contex
     const auto to_change = pins_.due(context, fingerprint(), deviating);
     downgrades_ = to_change.empty() ? Downgrades::refused : Downgrades::allowed;
     missing.insert(missing.end(), to_change.begin(), to_change.end());
-    if (missing.empty())
-        co_return StepCheck::yes(pins_.report("apt_packages"));
+    if (missing.empty()) {
+        std::vector<std::string> said = there->renamed;
+        if (std::string left_alone = pins_.report("apt_packages"); !left_alone.empty())
+            said.push_back(std::move(left_alone));
+        co_return StepCheck::yes(printable(join(said, "; "), 600));
+    }
     co_return StepCheck::due("not installed: " + join(missing, " "));
 }
 
@@ -72,19 +76,43 @@ boost::asio::awaitable<Result<void>> AptPackages::apply(StepContext& context) {
         co_return readable;
     context.progress("fetching the package lists");
     std::vector<std::string> no_options;
-    auto updated = co_await update_lists(context, ports_.clock, network_, std::move(no_options));
+    auto updated = co_await update_lists(context, ports_, network_, std::move(no_options));
     if (!updated)
         co_return updated.error();
     if (!updated->succeeded()) {
         Error error = apt_error(*updated);
         error.kind = ErrorKind::transient;
-        co_return agent::context(std::move(error), "fetching the package lists");
+        co_return with_network_state(agent::context(std::move(error), "fetching the package lists"),
+                                     ports_.root);
     }
-    auto packages = pins_.to_install(packages_);
+    const std::string not_fetched = lists_problem(*updated);
+    auto named = co_await in_names_of_release(context, pins_.to_install(packages_));
+    if (!named)
+        co_return named.error();
+    for (const auto& renamed : named->renamed)
+        context.log("this release has " + renamed);
+    auto packages = std::move(named->packages);
     context.progress("installing " + std::to_string(packages.size()) +
                      (packages.size() == 1 ? " package" : " packages"));
-    co_return co_await install_packages(
-        context, ports_.clock, network_, std::move(packages), downgrades_);
+    auto installed =
+        co_await install_packages(context, ports_, network_, std::move(packages), downgrades_);
+    if (!installed && !not_fetched.empty()) {
+        // On whole lists it might have been another answer.
+        Error error = installed.error();
+        error.kind = ErrorKind::transient;
+        error.message =
+            "not all package lists could be fetched: " + not_fetched + "; so " + error.message;
+        error.next = "check the network, DNS and [network] proxy; `agent retry` tries again";
+        co_return with_network_state(std::move(error), ports_.root);
+    }
+    if (!installed && !named->pinned.empty()) {
+        Error error = installed.error();
+        error.next = join(named->pinned, "; ") + ": ask for that name in [apt] packages";
+        co_return error;
+    }
+    if (!installed)
+        co_return with_network_state(installed.error(), ports_.root);
+    co_return installed;
 }
 
 } // namespace agent

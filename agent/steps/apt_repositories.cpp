@@ -259,11 +259,11 @@ boost::asio::awaitable<Result<void>> AptRepositories::prove(StepContext& context
     std::vector<std::string> alone{"--option=Dir::Etc::SourceList=" + sources,
                                    "--option=Dir::Etc::SourceParts=/dev/null",
                                    "--option=APT::Get::List-Cleanup=0"};
-    auto outcome = co_await update_lists(context, ports_.clock, network_, std::move(alone));
+    auto outcome = co_await update_lists(context, ports_, network_, std::move(alone));
     if (!outcome)
         co_return outcome.error();
     if (auto problem = repository_problem(*outcome, repository.name))
-        co_return std::move(*problem);
+        co_return with_network_state(std::move(*problem), ports_.root);
     std::error_code failure;
     if (std::filesystem::exists(ports_.root / sources_path(repository.name), failure))
         co_return Result<void>{};

@@ -7,6 +7,7 @@
 #include "agent/settings.hpp"
 #include "agent/steps/step_ports.hpp"
 
+#include <map>
 #include <string>
 #include <vector>
 
@@ -16,6 +17,12 @@ namespace agent {
 // out. `facts` is null when the metadata server could not be asked.
 [[nodiscard]] std::vector<Step>
 make_steps(const Settings& settings, const MachineFacts* facts, const StepPorts& ports);
+
+// The package that brings Jupyter's interface.
+[[nodiscard]] std::string interface_package(const Settings& settings);
+
+// What tells a program that fetches of the network that the configuration names.
+[[nodiscard]] std::map<std::string, std::string> network_environment(const Settings& settings);
 
 // Off the VM only with a password.
 [[nodiscard]] Reach jupyter_reach(const Settings& settings);

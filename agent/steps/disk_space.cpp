@@ -4,10 +4,11 @@
 #include "agent/ports/crypto.hpp"
 #include "agent/ports/layout.hpp"
 #include "agent/steps/apt.hpp"
+#include "agent/steps/conda_spec.hpp"
 #include "agent/steps/environment.hpp"
+#include "agent/steps/requirements_file.hpp"
 
 #include <algorithm>
-#include <map>
 
 namespace agent {
 namespace {
@@ -29,6 +30,14 @@ constexpr Estimate tensorflow{{1'800 * megabyte, 27'000}, {2'100 * megabyte, 32'
 constexpr Estimate torch{{600 * megabyte, 10'000}, {5'300 * megabyte, 22'000}};
 // From requests to pandas.
 constexpr Estimate python_package{{2 * megabyte, 150}, {110 * megabyte, 4'000}};
+// One of a lock file's, whose others are listed with it: the mean is 2 MB of JupyterLab's 93,
+// 24 MB of the 18 of pandas, scikit-learn and matplotlib.
+constexpr Estimate package_alone{{megabyte / 5, 15}, {25 * megabyte, 700}};
+// What Miniforge's and Anaconda's installers take where they have run, as a multiple of their size,
+// and files of some kilobytes; beside them, the download and root's copy of it.
+constexpr std::uint64_t least_of_installer = 4;
+constexpr std::uint64_t usual_of_installer = 6;
+constexpr std::uint64_t bytes_of_file = 4'096;
 // uv's wheel, root's copy of it and what is unpacked.
 constexpr Estimate uv{{100 * megabyte, 20}, {120 * megabyte, 20}};
 // bookworm, its updates and its security updates.
@@ -36,13 +45,17 @@ constexpr Estimate apt_lists{{60 * megabyte, 20}, {100 * megabyte, 50}};
 // From tree to ffmpeg, without what they recommend; with the archives they come from.
 constexpr Estimate debian_package{{1 * megabyte, 10}, {300 * megabyte, 1'500}};
 
+const Estimate& estimate_alone(const std::string& name) {
+    if (name == "tensorflow")
+        return tensorflow;
+    return name == "torch" ? torch : package_alone;
+}
+
 const Estimate& estimate_for(const std::string& name) {
-    static const std::map<std::string, Estimate> known{{"jupyterlab", interface},
-                                                       {"notebook", interface},
-                                                       {"tensorflow", tensorflow},
-                                                       {"torch", torch}};
-    const auto found = known.find(name);
-    return found == known.end() ? python_package : found->second;
+    if (name == "jupyterlab" || name == "notebook")
+        return interface;
+    const Estimate& alone = estimate_alone(name);
+    return &alone == &package_alone ? python_package : alone;
 }
 
 void add(Room& sum, const Room& part, std::uint64_t times = 1) {
@@ -53,6 +66,15 @@ void add(Room& sum, const Room& part, std::uint64_t times = 1) {
 void add(SpaceDemand& demand, const Estimate& estimate, std::uint64_t times = 1) {
     add(demand.least, estimate.least, times);
     add(demand.usual, estimate.usual, times);
+}
+
+constexpr std::string_view by_pip = "pip";
+constexpr std::string_view by_conda = "conda";
+
+std::string fetched_name(std::string_view installer,
+                         const DiskSpace::PythonEnvironment& environment,
+                         const std::string& what) {
+    return std::string{installer} + " " + environment.python + " " + what;
 }
 
 std::string counted(std::size_t count, const std::string& what) {
@@ -80,14 +102,6 @@ std::string remedy(std::uint64_t missing, const FileSystem& file_system, const B
 }
 
 } // namespace
-
-SpaceDemand python_demand(const std::filesystem::path& prefix,
-                          const std::vector<std::string>& requirements) {
-    SpaceDemand demand{prefix, Payer::user, {}, {}, counted(requirements.size(), "Python package")};
-    for (const auto& requirement : requirements)
-        add(demand, estimate_for(required_name(requirement)));
-    return demand;
-}
 
 Result<std::string> judge_space(const std::vector<SpaceDemand>& demands,
                                 const FileSystem& file_system,
@@ -126,16 +140,52 @@ Result<std::string> judge_space(const std::vector<SpaceDemand>& demands,
 }
 
 std::string DiskSpace::fingerprint() const {
-    return sha256_hex(wish_.user + "\n" + wish_.prefix.string() + "\n" +
-                      join(wish_.debian_packages, " ") + "\n" + join(wish_.requirements, "\n"));
+    std::string all = wish_.user + "\n" + join(wish_.debian_packages, " ");
+    for (const PythonEnvironment& one : wish_.environments)
+        all += "\n" + one.prefix.string() + " " + one.python + "\n" + join(one.requirements, "\n") +
+               "\n" + one.requirements_file.string() + "\n" + join(one.conda_packages, " ");
+    if (wish_.conda_installer)
+        all += "\nconda " + std::to_string(*wish_.conda_installer);
+    return sha256_hex(all);
 }
 
-DiskSpace::Missing DiskSpace::everything() const {
-    return {wish_.debian_packages.size(), !wish_.prefix.empty(), wish_.requirements};
+boost::asio::awaitable<Result<std::vector<DiskSpace::Requirements>>>
+DiskSpace::requirements(StepContext& context, std::optional<Account> user) const {
+    std::vector<Requirements> asked;
+    for (const PythonEnvironment& one : wish_.environments) {
+        asked.push_back({one.requirements, {}});
+        if (!one.requirements_file.is_absolute())
+            continue; // none, or one in a bucket, which is not fetched for an estimate
+        // A user who is yet to be made may read what everybody may.
+        if (!user) {
+            auto nobody = co_await existing_account(ports_.accounts, "nobody");
+            if (!nobody)
+                co_return nobody.error();
+            user = std::move(*nobody);
+        }
+        // What is wrong with the file is said by the step that installs from it.
+        const auto file = co_await look_at_requirements(context, *user, one.requirements_file);
+        if (!file)
+            continue;
+        // An exact version is a lock file's line, or one of `pip freeze`.
+        for (const auto& entry : file->entries)
+            (entry.requirement.find("==") == std::string::npos ? asked.back().with_others
+                                                               : asked.back().alone)
+                .push_back(entry.requirement);
+    }
+    co_return asked;
 }
 
-boost::asio::awaitable<Result<DiskSpace::Missing>>
-DiskSpace::missing(StepContext& context, std::optional<Account> user) const {
+DiskSpace::Missing DiskSpace::everything(const std::vector<Requirements>& asked) const {
+    Missing all;
+    all.debian_packages = wish_.debian_packages.size();
+    for (std::size_t i = 0; i < asked.size(); ++i)
+        all.environments.push_back({true, asked[i], wish_.environments[i].conda_packages});
+    return all;
+}
+
+boost::asio::awaitable<Result<DiskSpace::Missing>> DiskSpace::missing(
+    StepContext& context, std::optional<Account> user, std::vector<Requirements> asked) const {
     Missing missing;
     if (!wish_.debian_packages.empty()) {
         const auto absent = co_await absent_packages(context, wish_.debian_packages);
@@ -143,18 +193,67 @@ DiskSpace::missing(StepContext& context, std::optional<Account> user) const {
             co_return absent.error();
         missing.debian_packages = absent->size();
     }
-    if (wish_.prefix.empty())
-        co_return missing;
-    Environment environment;
-    if (user) {
-        auto looked = co_await look_at_environment(context, *user, wish_.prefix);
-        if (!looked)
-            co_return looked.error();
-        environment = std::move(*looked);
+    for (std::size_t i = 0; i < asked.size(); ++i) {
+        const PythonEnvironment& wish = wish_.environments[i];
+        Environment environment;
+        if (user) {
+            auto looked = co_await look_at_environment(context, *user, wish.prefix);
+            if (!looked)
+                co_return looked.error();
+            environment = std::move(*looked);
+        }
+        const auto lacks = [&](const std::vector<std::string>& all,
+                               std::vector<std::string> absent,
+                               std::string_view installer) {
+            for (const std::string& one : all)
+                if (std::find(absent.begin(), absent.end(), one) == absent.end())
+                    missing.fetched.insert(fetched_name(installer, wish, one));
+            return absent;
+        };
+        const bool needs_conda = i == 0 && wish_.conda_installer;
+        missing.environments.push_back(
+            {!environment.exists || (needs_conda && !environment.has_conda),
+             {lacks(asked[i].with_others, unmet(asked[i].with_others, environment), by_pip),
+              lacks(asked[i].alone, unmet(asked[i].alone, environment), by_pip)},
+             lacks(wish.conda_packages,
+                   unmet_conda_specs(wish.conda_packages, environment.conda),
+                   by_conda)});
     }
-    missing.environment = !environment.exists;
-    missing.requirements = unmet(wish_.requirements, environment);
     co_return missing;
+}
+
+// One file of a wheel's or a package's lies in the installer's cache and, as a hard link, in each
+// environment that has it: it takes room once, as long as they are on one file system and the same
+// is asked for a Python of the same version. On another one each environment has a copy of its own.
+// Conda's cache lies in its prefix, the user's is in his home.
+SpaceDemand DiskSpace::into(const PythonEnvironment& wish,
+                            const MissingThere& there,
+                            std::set<std::string>& fetched,
+                            SpaceDemand& cache) const {
+    const auto prefix = look_(ports_.root / wish.prefix.string());
+    const auto home = look_(ports_.root / cache.where.string());
+    const bool is_linked = !prefix || !home || prefix->id == home->id;
+    const auto& [with_others, alone] = there.requirements;
+    SpaceDemand demand{wish.prefix, Payer::user, {}, {}, "the environment " + wish.name};
+    if (wish.name.empty())
+        demand.what = counted(with_others.size() + alone.size(), "Python package");
+    const auto install = [&](const std::string& requirement, const Estimate& estimate) {
+        const bool comes = fetched.insert(fetched_name(by_pip, wish, requirement)).second;
+        if (comes && !is_linked)
+            add(cache, estimate);
+        if (comes || !is_linked)
+            add(demand, estimate);
+    };
+    for (const std::string& one : with_others)
+        install(one, estimate_for(required_name(one)));
+    for (const std::string& one : alone)
+        install(one, estimate_alone(required_name(one)));
+    for (const std::string& spec : there.conda_packages)
+        if (fetched.insert(fetched_name(by_conda, wish, spec)).second)
+            add(demand, python_package);
+    if (there.environment && !wish_.conda_installer)
+        add(demand, bare_environment);
+    return demand;
 }
 
 std::vector<SpaceDemand> DiskSpace::demands(const Missing& missing,
@@ -169,26 +268,34 @@ std::vector<SpaceDemand> DiskSpace::demands(const Missing& missing,
         demands.push_back(std::move(packages));
         demands.push_back(std::move(lists));
     }
-    if (!missing.environment && missing.requirements.empty())
-        return demands;
-    SpaceDemand python = python_demand(wish_.prefix, missing.requirements);
-    SpaceDemand tools{layout::tools, Payer::root, {}, {}, "uv"};
-    add(tools, uv);
-    if (missing.environment) {
-        add(python, bare_environment);
-        demands.push_back(std::move(tools));
-    }
-    // Beside the environment the installer's cache shares its blocks; elsewhere it is a copy.
-    const auto prefix = look_(ports_.root / wish_.prefix.string());
     // Not the home itself is looked at: what is mounted there may hang.
-    const auto cache = user ? user->home.parent_path() : std::filesystem::path{"/home"};
-    const auto home = look_(ports_.root / cache.string());
-    if (prefix && home && prefix->id != home->id) {
-        SpaceDemand copy = python;
-        copy.where = cache;
-        demands.push_back(std::move(copy));
+    SpaceDemand cache{user ? user->home.parent_path() : std::filesystem::path{"/home"},
+                      Payer::user,
+                      {},
+                      {},
+                      "the installer's cache"};
+    std::set<std::string> fetched = missing.fetched;
+    for (std::size_t i = 0; i < missing.environments.size(); ++i) {
+        const MissingThere& there = missing.environments[i];
+        SpaceDemand python = into(wish_.environments[i], there, fetched, cache);
+        if (there.environment && i == 0) {
+            SpaceDemand tools{layout::tools, Payer::root, {}, {}, "uv"};
+            add(tools, uv);
+            if (wish_.conda_installer) {
+                const std::uint64_t bytes = *wish_.conda_installer;
+                add(tools, {{2 * bytes, 2}, {2 * bytes, 2}});
+                tools.what = "conda's installer";
+                add(python,
+                    {{least_of_installer * bytes, least_of_installer * bytes / bytes_of_file / 2},
+                     {usual_of_installer * bytes, usual_of_installer * bytes / bytes_of_file / 2}});
+                python.what = "conda's environment and " + python.what;
+            }
+            demands.push_back(std::move(tools));
+        }
+        demands.push_back(std::move(python));
     }
-    demands.push_back(std::move(python));
+    demands.push_back(std::move(cache));
+    std::erase_if(demands, [](const SpaceDemand& demand) { return demand.usual.bytes == 0; });
     return demands;
 }
 
@@ -247,10 +354,13 @@ boost::asio::awaitable<Result<StepCheck>> DiskSpace::check(StepContext& context)
     auto user = co_await ports_.accounts.find(wish_.user);
     if (!user)
         co_return user.error();
+    auto asked = co_await requirements(context, *user);
+    if (!asked)
+        co_return asked.error();
     // Room for everything is room for what is missing: nobody need be asked what that is.
-    auto needed = demands(everything(), *user);
+    auto needed = demands(everything(*asked), *user);
     if (!has_ample_room(needed)) {
-        const auto found = co_await missing(context, *user);
+        const auto found = co_await missing(context, *user, std::move(*asked));
         if (!found)
             co_return found.error();
         needed = demands(*found, *user);
@@ -266,7 +376,10 @@ boost::asio::awaitable<Result<void>> DiskSpace::apply(StepContext& context) {
     auto user = co_await ports_.accounts.find(wish_.user);
     if (!user)
         co_return user.error();
-    const auto found = co_await missing(context, *user);
+    auto asked = co_await requirements(context, *user);
+    if (!asked)
+        co_return asked.error();
+    const auto found = co_await missing(context, *user, std::move(*asked));
     if (!found)
         co_return found.error();
     const auto compared = compare(demands(*found, *user));

@@ -11,6 +11,7 @@
 #include <filesystem>
 #include <functional>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -40,12 +41,21 @@ struct BootDisk {
 
 class DiskSpace : public Guarantee {
 public:
+    struct PythonEnvironment {
+        std::filesystem::path prefix;
+        std::vector<std::string> requirements;
+        std::filesystem::path requirements_file = {}; // beside these; empty: none
+        std::vector<std::string> conda_packages = {};
+        std::string name = {};   // empty: the one that Jupyter runs in
+        std::string python = {}; // which Python; what is fetched for one fits its other users
+    };
     struct Wish {
         std::string user;
         std::vector<std::string> debian_packages;
-        std::filesystem::path prefix; // empty: no Python is asked for
-        std::vector<std::string> requirements;
+        std::vector<PythonEnvironment> environments; // Jupyter's is the first
         BootDisk boot_disk;
+        // The size of the installer that brings conda, known or usual; nullopt: venvs.
+        std::optional<std::uint64_t> conda_installer = {};
     };
     using Look = std::function<Result<FileSystem>(const std::filesystem::path&)>;
     DiskSpace(StepPorts ports, Wish wish, Look look = file_system_of)
@@ -55,19 +65,39 @@ public:
     boost::asio::awaitable<Result<void>> apply(StepContext& context) override;
 
 private:
+    // What one environment asks pip or uv for.
+    struct Requirements {
+        std::vector<std::string> with_others; // what they need comes with them
+        std::vector<std::string> alone;       // what they need is listed too
+    };
+    struct MissingThere {
+        bool environment = false;
+        Requirements requirements;
+        std::vector<std::string> conda_packages;
+    };
     struct Missing {
         std::size_t debian_packages = 0;
-        bool environment = false;
-        std::vector<std::string> requirements;
+        std::vector<MissingThere> environments; // one for each of the wish's
+        std::set<std::string> fetched;          // what an environment has, its cache has
     };
     // What of the demands falls on one file system.
     struct Share {
         FileSystem file_system;
         std::vector<SpaceDemand> demands;
     };
-    [[nodiscard]] Missing everything() const;
+    // What each environment asks for, the lines of its requirements file among it.
+    boost::asio::awaitable<Result<std::vector<Requirements>>>
+    requirements(StepContext& context, std::optional<Account> user) const;
+    [[nodiscard]] Missing everything(const std::vector<Requirements>& asked) const;
     boost::asio::awaitable<Result<Missing>> missing(StepContext& context,
-                                                    std::optional<Account> user) const;
+                                                    std::optional<Account> user,
+                                                    std::vector<Requirements> asked) const;
+    // What comes into one environment. What is `fetched` for it is added to that, and where the
+    // cache shares nothing with it, to the cache.
+    [[nodiscard]] SpaceDemand into(const PythonEnvironment& wish,
+                                   const MissingThere& there,
+                                   std::set<std::string>& fetched,
+                                   SpaceDemand& cache) const;
     [[nodiscard]] std::vector<SpaceDemand> demands(const Missing& missing,
                                                    const std::optional<Account>& user) const;
     [[nodiscard]] Result<std::vector<Share>> shares(const std::vector<SpaceDemand>& demands) const;
@@ -79,10 +109,6 @@ private:
     Wish wish_;
     Look look_;
 };
-
-// What these requirements take in an environment; estimates.
-[[nodiscard]] SpaceDemand python_demand(const std::filesystem::path& prefix,
-                                        const std::vector<std::string>& requirements);
 
 // Judges what is asked of one file system, which is all of `demands`: what is free, in words, or an
 // Error that says what is missing. `boot_disk` is null when it is another disk's.

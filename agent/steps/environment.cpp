@@ -1,11 +1,14 @@
 #include "agent/steps/environment.hpp"
 
+#include "agent/base/python_marker.hpp"
 #include "agent/base/text.hpp"
 #include "agent/ports/documents.hpp"
 
 #include <algorithm>
 #include <array>
 #include <utility>
+
+#include <sys/utsname.h>
 
 namespace agent {
 namespace {
@@ -93,33 +96,67 @@ bool names_version(std::string_view pin, std::string_view installed) {
     return wanted == found && (wanted_local.empty() || wanted_local == found_local);
 }
 
-} // namespace
+std::string machine() {
+    struct utsname names{};
+    return ::uname(&names) == 0 ? names.machine : "";
+}
 
-boost::asio::awaitable<Result<Environment>>
-look_at_environment(StepContext& context, Account user, std::filesystem::path prefix) {
+Command question(Account user, const std::filesystem::path& prefix) {
     Command command;
     command.argv = {"/proc/self/exe", "worker", "environment", prefix.string()};
     command.as = std::move(user);
     command.output_limit = 4 << 20;
     command.on_line = [](std::string_view) {};
-    auto outcome = co_await context.run(std::move(command));
+    return command;
+}
+
+Result<Environment> answered(Result<CommandOutcome> outcome, const std::filesystem::path& prefix) {
     if (!outcome)
-        co_return outcome.error();
+        return outcome.error();
     auto seen = require_success(std::move(*outcome));
     if (!seen)
-        co_return agent::context(seen.error(), "looking at " + prefix.string());
+        return agent::context(seen.error(), "looking at " + prefix.string());
     const auto answer = parse_json(seen->output);
     if (!answer)
-        co_return agent::context(answer.error(), "looking at " + prefix.string());
+        return agent::context(answer.error(), "looking at " + prefix.string());
     Environment environment;
-    const Value* exists = answer->find("exists");
-    environment.exists = exists && exists->as_bool() && *exists->as_bool();
+    const auto is = [&](const char* key) {
+        const Value* value = answer->find(key);
+        return value && value->as_bool() && *value->as_bool();
+    };
+    environment.exists = is("exists");
+    environment.is_venv = is("venv");
+    environment.has_conda = is("has_conda");
     environment.python = answer->string_or("python", "");
-    if (const Value* packages = answer->find("packages"); packages && packages->as_object())
-        for (const auto& [name, version, position] : *packages->as_object())
-            if (const auto* text = version.as_string())
-                environment.packages[normalised_name(name)] = *text;
-    co_return environment;
+    const auto take_packages = [&](const char* key, const auto& name_of) {
+        std::map<std::string, std::string> found;
+        if (const Value* packages = answer->find(key); packages && packages->as_object())
+            for (const auto& [name, version, position] : *packages->as_object())
+                if (const auto* text = version.as_string())
+                    found[name_of(name)] = *text;
+        return found;
+    };
+    environment.packages = take_packages("packages", normalised_name);
+    environment.conda = take_packages("conda", lower);
+    if (const Value* kernels = answer->find("kernels"); kernels && kernels->as_object())
+        for (const auto& [name, program, position] : *kernels->as_object())
+            if (const auto* text = program.as_string())
+                environment.kernels[name] = *text;
+    return environment;
+}
+
+} // namespace
+
+boost::asio::awaitable<Result<Environment>>
+look_at_environment(StepContext& context, Account user, std::filesystem::path prefix) {
+    auto outcome = co_await context.run(question(std::move(user), prefix));
+    co_return answered(std::move(outcome), prefix);
+}
+
+boost::asio::awaitable<Result<Environment>>
+look_at_environment(CommandRunner& commands, Account user, std::filesystem::path prefix) {
+    auto outcome = co_await commands.run(question(std::move(user), prefix));
+    co_return answered(std::move(outcome), prefix);
 }
 
 std::string normalised_name(std::string_view name) {
@@ -146,15 +183,21 @@ std::string required_name(std::string_view requirement) {
 std::vector<std::string> unmet(const std::vector<std::string>& requirements,
                                const Environment& environment) {
     std::vector<std::string> out;
-    for (const auto& requirement : requirements) {
+    const PythonFacts facts{environment.python, machine()};
+    for (const auto& whole : requirements) {
+        const auto [requirement, marker] = split_marker(whole);
+        if (!marker.empty() && !marker_holds(marker, facts).value_or(false))
+            continue;
         const auto found = environment.packages.find(required_name(requirement));
         bool met = found != environment.packages.end();
         const auto pin = requirement.find("==");
-        if (met && pin != std::string::npos && requirement.find('*') == std::string::npos &&
-            requirement.find(',') == std::string::npos && requirement[pin + 2] != '=')
-            met = names_version(std::string_view{requirement}.substr(pin + 2), found->second);
+        if (met && pin != std::string_view::npos &&
+            requirement.find('*') == std::string_view::npos &&
+            requirement.find(',') == std::string_view::npos && requirement.size() > pin + 2 &&
+            requirement[pin + 2] != '=')
+            met = names_version(requirement.substr(pin + 2), found->second);
         if (!met)
-            out.push_back(requirement);
+            out.push_back(whole);
     }
     return out;
 }

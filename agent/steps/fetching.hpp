@@ -13,7 +13,7 @@
 namespace agent {
 
 struct Network {
-    std::string proxy;                     // "http://host:port"; empty: none
+    std::string proxy;                     // "http://host:port" or https://; empty: none
     std::vector<std::string> no_proxy;     // beside this machine and the metadata server
     std::filesystem::path ca_certificates; // a PEM bundle, trusted instead of the system's
 };
@@ -28,5 +28,9 @@ struct Network {
 
 // Whether every user may read the bundle: apt and the installers are not root when they fetch.
 [[nodiscard]] Result<void> certificates_are_readable(const Root& root, const Network& network);
+
+// What did not get through, with what this machine itself may lack for it: a network that is not up
+// yet (no default route), else the name servers that it asked. Other errors stay as they are.
+[[nodiscard]] Error with_network_state(Error error, const Root& root);
 
 } // namespace agent

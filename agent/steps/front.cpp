@@ -3,7 +3,7 @@
 #include "agent/base/text.hpp"
 #include "agent/ports/layout.hpp"
 #include "agent/steps/drop_in.hpp"
-#include "agent/steps/jupyter_config.hpp"
+#include "agent/steps/jupyter_token.hpp"
 #include "agent/steps/tls_certificate.hpp"
 
 namespace agent {
@@ -23,9 +23,10 @@ Error port_is_taken(std::uint16_t port, const std::string& holder) {
                      "end that program, or name another port in [jupyter] port");
 }
 
-// What the front says of itself once it serves this certificate.
+// What the front says of itself once it serves this certificate and has this token.
 std::string serving(const Root& root) {
-    return "certificate " + current_certificate_sha256(root).substr(0, 12);
+    return front_identity_status(current_certificate_sha256(root),
+                                 current_token(root).value_or(Secret{}));
 }
 
 } // namespace
@@ -72,7 +73,7 @@ boost::asio::awaitable<Result<StepCheck>> Front::check(StepContext&) {
     if (socket.needs_reload || front.needs_reload)
         co_return StepCheck::due("systemd has not read the units yet");
     if (!on_demand && !front.status_text.starts_with(serving(ports_.root)))
-        co_return StepCheck::due("the front serves another certificate");
+        co_return StepCheck::due("the front has another certificate or token");
     co_return StepCheck::yes("port " + std::to_string(port_));
 }
 
@@ -94,7 +95,11 @@ boost::asio::awaitable<Result<bool>> Front::handed_over(StepContext& context) {
     }
     if (!served)
         co_return agent::context(served.error(), "giving the front its new certificate");
-    co_return *served == current_certificate_sha256(ports_.root);
+    // One of an earlier version says it in other words.
+    front = co_await ports_.services.state(layout::front_unit);
+    if (!front)
+        co_return front.error();
+    co_return front->status_text.starts_with(serving(ports_.root));
 }
 
 boost::asio::awaitable<Result<void>> Front::apply(StepContext& context) {

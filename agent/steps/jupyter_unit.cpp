@@ -6,7 +6,10 @@
 #include "agent/ports/notebook_groups.hpp"
 #include "agent/steps/drop_in.hpp"
 
+#include <algorithm>
 #include <charconv>
+#include <cstdint>
+#include <optional>
 #include <vector>
 
 namespace agent {
@@ -36,6 +39,25 @@ std::string quoted(const std::string& name, const std::string& value) {
         text += c;
     }
     return "Environment=\"" + name + "=" + text + "\"\n";
+}
+
+// In MiB. Without a limit of their own notebooks take the machine to where every program is read
+// from the disk again and again: nothing answers for minutes, and the kernel kills nobody.
+std::optional<std::uint64_t> memory_for_notebooks(const Root& root) {
+    constexpr std::uint64_t granule =
+        64; // so that another kernel, which sees a bit less, changes nothing
+    constexpr std::string_view opening = "MemTotal:";
+    const auto information = read_file(root / "/proc/meminfo");
+    if (!information || !*information || !(*information)->starts_with(opening))
+        return std::nullopt;
+    const std::string_view text = trim(std::string_view{**information}.substr(
+        opening.size(), (*information)->find("kB") - opening.size()));
+    std::uint64_t kilobytes = 0;
+    if (std::from_chars(text.data(), text.data() + text.size(), kilobytes).ec != std::errc{})
+        return std::nullopt;
+    const std::uint64_t all = kilobytes / 1024;
+    const std::uint64_t kept = std::clamp<std::uint64_t>(all / 20, 256, 2048);
+    return std::max(all - std::min(all, kept), all / 2) / granule * granule;
 }
 
 // For a user who is in powerful groups: `agent jupyter` leaves them before it starts Jupyter, so
@@ -72,7 +94,8 @@ std::string service_drop_in(const Account& user,
                             const std::filesystem::path& program,
                             const JupyterUnit::Environment& environment,
                             Sudo sudo,
-                            bool in_powerful_groups) {
+                            bool in_powerful_groups,
+                            std::optional<std::uint64_t> memory) {
     const std::string name = user.name;
     std::string variables;
     for (const auto& [variable, value] : environment)
@@ -80,6 +103,7 @@ std::string service_drop_in(const Account& user,
     std::string text = "[Service]\n"
                        "User=" +
                        name + "\n" + "Group=" + std::to_string(user.gid) + "\n" + variables +
+                       (memory ? "MemoryMax=" + std::to_string(*memory) + "M\n" : "") +
                        "ExecStartPre=\n"
                        "ExecStartPre=+/usr/bin/install -d -o " +
                        name + " -g " + layout::front_user + " -m 2750 " +
@@ -136,12 +160,13 @@ boost::asio::awaitable<Result<std::string>> JupyterUnit::drop_in(StepContext& co
     const auto user = co_await existing_account(ports_.accounts, user_);
     if (!user)
         co_return user.error();
+    const auto memory = memory_for_notebooks(ports_.root);
     if (sudo_ == Sudo::allowed)
-        co_return service_drop_in(*user, program_, environment_, sudo_, false);
+        co_return service_drop_in(*user, program_, environment_, sudo_, false, memory);
     const auto powerful = co_await is_in_powerful_groups(context, *user);
     if (!powerful)
         co_return powerful.error();
-    co_return service_drop_in(*user, program_, environment_, sudo_, *powerful);
+    co_return service_drop_in(*user, program_, environment_, sudo_, *powerful, memory);
 }
 
 Result<std::string> JupyterUnit::config_id() const {

@@ -1,5 +1,5 @@
 // Owns the state: agent-jupyter.service runs Jupyter, as the machine's user, on the configuration
-// that is in place, and notebooks can do no more than is asked for.
+// that is in place, and notebooks can do no more than is asked for, nor take all of the memory.
 #pragma once
 
 #include "agent/graph/step.hpp"

@@ -1,8 +1,8 @@
 #include "agent/steps/python.hpp"
 
+#include "agent/base/text.hpp"
 #include "agent/steps/environment.hpp"
-
-#include <system_error>
+#include "agent/steps/scratch.hpp"
 
 namespace agent {
 namespace {
@@ -12,12 +12,12 @@ using namespace std::chrono_literals;
 } // namespace
 
 std::string PythonVenv::fingerprint() const {
-    return "venv " + prefix_.string() + " " + user_;
+    return "venv " + prefix_.string() + " " + user_ + (version_.empty() ? "" : " " + version_);
 }
 
-std::filesystem::path PythonVenv::marker() const {
-    return ports_.root /
-           (prefix_.parent_path() / ("." + prefix_.filename().string() + ".agent")).string();
+bool PythonVenv::is_of_another(const Environment& environment) const {
+    return !version_.empty() && environment.exists && !environment.python.empty() &&
+           !environment.python.starts_with(version_ + ".");
 }
 
 boost::asio::awaitable<Result<StepCheck>> PythonVenv::check(StepContext& context) {
@@ -29,46 +29,51 @@ boost::asio::awaitable<Result<StepCheck>> PythonVenv::check(StepContext& context
         co_return environment.error();
     if (!environment->exists)
         co_return StepCheck::due("no Python at " + prefix_.string());
+    if (is_of_another(*environment))
+        co_return StepCheck::due("the Python at " + prefix_.string() + " is " +
+                                 printable(environment->python, 20) + ", not " + version_);
     if (!environment->packages.contains("pip"))
         co_return StepCheck::due("the Python at " + prefix_.string() + " has no pip");
+    const auto cut_short = work_.is_set();
+    if (!cut_short)
+        co_return cut_short.error();
+    if (*cut_short)
+        co_return StepCheck::due("the making of " + prefix_.string() + " was cut short");
     co_return StepCheck::yes("Python " + environment->python);
-}
-
-Result<void> PythonVenv::claim_prefix(const Account& owner) const {
-    const auto prefix = ports_.root / prefix_.string();
-    const auto made_by_us = read_file(marker());
-    if (!made_by_us)
-        return made_by_us.error();
-    if (!*made_by_us) {
-        std::error_code failure;
-        const auto status = std::filesystem::symlink_status(prefix, failure);
-        const bool something = std::filesystem::exists(status);
-        if (something &&
-            !(std::filesystem::is_directory(status) && std::filesystem::is_empty(prefix, failure)))
-            return misconfigured(prefix_.string() + " exists and was not made by this agent",
-                                 "move it away, or name another [python] prefix");
-        if (!std::filesystem::exists(prefix.parent_path(), failure))
-            if (auto parent = ensure_directory(prefix.parent_path(), {.mode = 0755}); !parent)
-                return parent;
-        if (auto marked = durable_write(marker(), "made by agent\n"); !marked)
-            return marked;
-    }
-    return ensure_directory(prefix, {.mode = 0755, .owner = owner.uid, .group = owner.gid});
 }
 
 boost::asio::awaitable<Result<void>> PythonVenv::apply(StepContext& context) {
     auto user = co_await existing_account(ports_.accounts, user_);
     if (!user)
         co_return user.error();
-    if (auto claimed = claim_prefix(*user); !claimed)
+    // What was finished once may hold what the user added.
+    if (!version_.empty() && context.last_fingerprint()) {
+        auto environment = co_await look_at_environment(context, *user, prefix_);
+        if (!environment)
+            co_return environment.error();
+        if (is_of_another(*environment))
+            co_return misconfigured(
+                "the environment at " + prefix_.string() + " was made with Python " +
+                    printable(environment->python, 20) + ", not " + version_,
+                "move it away (`mv " + prefix_.string() + " " + prefix_.string() +
+                    ".old`) and a new one is made; or name the version that it has");
+    }
+    if (auto claimed = claim_.claim(*user); !claimed)
         co_return claimed;
+    const auto scratch = Scratch::make(ports_.root, *user, prefix_.filename().string() + "-python");
+    if (!scratch)
+        co_return scratch.error();
+    if (auto begun = work_.set(); !begun)
+        co_return begun;
     context.progress("making a venv in " + prefix_.string());
     Command command;
-    command.argv = {"/usr/bin/python3", "-I", "-m", "venv"};
+    const std::string python = "/usr/bin/python" + (version_.empty() ? "3" : version_);
+    command.argv = {python, "-I", "-m", "venv"};
     // Never finished: what is there is half of ours. Finished once: what the user added stays.
     if (!context.last_fingerprint())
         command.argv.emplace_back("--clear");
     command.argv.push_back(prefix_.string());
+    command.environment["TMPDIR"] = scratch->path();
     command.as = *user;
     command.directory = prefix_;
     command.deadline = 5min;
@@ -78,7 +83,7 @@ boost::asio::awaitable<Result<void>> PythonVenv::apply(StepContext& context) {
     auto made = require_success(std::move(*outcome));
     if (!made)
         co_return agent::context(made.error(), "making a venv in " + prefix_.string());
-    co_return Result<void>{};
+    co_return co_await work_.lift(context, *user, prefix_);
 }
 
 } // namespace agent

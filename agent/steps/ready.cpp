@@ -2,7 +2,7 @@
 
 #include "agent/base/text.hpp"
 #include "agent/ports/documents.hpp"
-#include "agent/steps/jupyter_config.hpp"
+#include "agent/steps/jupyter_token.hpp"
 #include "agent/steps/tls_certificate.hpp"
 
 namespace agent {

@@ -1,21 +1,35 @@
 #include "agent/steps/tls_certificate.hpp"
 
 #include "agent/base/text.hpp"
+#include "agent/base/timestamp.hpp"
 #include "agent/ports/crypto.hpp"
 #include "agent/ports/layout.hpp"
+#include "agent/steps/wrong_clock.hpp"
 
 #include <algorithm>
 #include <array>
 
 #include <arpa/inet.h>
+#include <sys/stat.h>
 
 namespace agent {
 namespace {
 
 constexpr auto renewed_before_end = std::chrono::hours{24 * 30};
 
+// The best that is known of the time: whoever reads the certificate elsewhere has the right one.
+WallTime now(const Clock& clock) {
+    return std::max(clock.wall(), clock.earliest());
+}
+
 Result<std::optional<std::string>> read_pem(const Root& root) {
     return read_file(root / layout::certificate, 256 * 1024);
+}
+
+bool is_private(const Root& root) {
+    struct stat status{};
+    return ::lstat((root / layout::certificate).c_str(), &status) == 0 &&
+           (status.st_mode & 077U) == 0;
 }
 
 // As a certificate gives it back: an address in its shortest form, a name in lower case.
@@ -55,21 +69,30 @@ boost::asio::awaitable<Result<StepCheck>> TlsCertificate::check(StepContext&) {
         co_return StepCheck::due("the certificate cannot be read: " + facts.error().message);
     if (!facts->key_matches)
         co_return StepCheck::due("the key does not belong to the certificate");
-    if (facts->not_after < ports_.clock.wall() + renewed_before_end)
+    if (!is_private(ports_.root))
+        co_return StepCheck::due("others could read its key");
+    if (facts->not_after < now(ports_.clock) + renewed_before_end)
         co_return StepCheck::due("the certificate runs out within 30 days");
+    const auto complaint = clock_complaint(ports_.clock);
+    // It was made when the clock was ahead. One that is behind says nothing about a certificate.
+    if (complaint.empty() && facts->not_before > ports_.clock.wall())
+        co_return StepCheck::due("the certificate is not valid before " +
+                                 timestamp(facts->not_before));
     for (const auto& name : names_)
         if (std::find(facts->names.begin(), facts->names.end(), name) == facts->names.end() &&
             std::find(facts->addresses.begin(), facts->addresses.end(), name) ==
                 facts->addresses.end())
             co_return StepCheck::due("the certificate does not name " + name);
-    co_return StepCheck::yes("SHA-256 " + facts->sha256.substr(0, 16) + "...");
+    co_return StepCheck::yes("SHA-256 " + facts->sha256.substr(0, 16) + "..." +
+                             (complaint.empty() ? "" : "; " + complaint));
 }
 
-boost::asio::awaitable<Result<void>> TlsCertificate::apply(StepContext&) {
+boost::asio::awaitable<Result<void>> TlsCertificate::apply(StepContext& context) {
+    co_await await_right_clock(context, ports_.clock);
     const auto directory = (ports_.root / layout::certificate).parent_path();
     if (auto made = ensure_directory(directory, {.mode = 0700}); !made)
         co_return made;
-    const auto pem = make_certificate(common_name_, names_, ports_.clock.wall());
+    const auto pem = make_certificate(common_name_, names_, now(ports_.clock));
     if (!pem)
         co_return pem.error();
     co_return durable_write(ports_.root / layout::certificate, pem->reveal(), {.mode = 0600});

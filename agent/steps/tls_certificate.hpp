@@ -1,6 +1,6 @@
 // Owns the state: a certificate of this instance, with its key, names every way to reach the
-// machine. Made here, self-signed; made anew only when a name or address is missing from it, or it
-// runs out.
+// machine. Made here, self-signed; made anew only when a name or address is missing from it, it
+// runs out, or is not valid yet. Its time is right for the world even where this clock is not.
 #pragma once
 
 #include "agent/graph/step.hpp"

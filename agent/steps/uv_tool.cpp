@@ -39,11 +39,12 @@ struct Places {
     std::filesystem::path home;     // tools/uv-VERSION: complete whenever it exists
 };
 
-Places places_in(const Root& root) {
+// Steps that run side by side fetch side by side; whoever is first puts it into place.
+Places places_in(const Root& root, const std::string& step) {
     const auto tools = root / layout::tools;
-    return {tools / "incoming",
-            tools / ".uv.whl",
-            tools / ".uv-unpacked",
+    return {tools / ("incoming-" + step),
+            tools / (".uv-" + step + ".whl"),
+            tools / (".uv-unpacked-" + step),
             tools / (std::string{"uv-"} + version)};
 }
 
@@ -85,6 +86,7 @@ boost::asio::awaitable<Result<void>> download(StepContext& context,
         command.argv.push_back("--index-url=" + index_url);
     command.argv.push_back(std::string{"uv=="} + version);
     command.environment = fetching_environment(network);
+    command.environment["TMPDIR"] = places.incoming.string();
     command.as = std::move(user);
     command.deadline = 3min;
     auto outcome = co_await context.run(std::move(command));
@@ -133,6 +135,8 @@ boost::asio::awaitable<Result<void>> unpack(StepContext& context, const Places& 
         co_return system_error("unpacking uv", errno);
     if (auto synced = sync_file(scripts / "uv"); !synced)
         co_return synced;
+    if (::access((places.home / "uv").c_str(), X_OK) == 0)
+        co_return Result<void>{};
     std::error_code failure;
     std::filesystem::remove_all(places.home, failure);
     std::filesystem::rename(scripts, places.home, failure);
@@ -153,18 +157,19 @@ bool has_credentials(std::string_view url) {
 
 boost::asio::awaitable<Result<std::filesystem::path>> provide_uv(StepContext& context,
                                                                  const StepPorts& ports,
+                                                                 std::string step,
                                                                  Account user,
                                                                  std::filesystem::path prefix,
                                                                  std::string index_url,
                                                                  Network network) {
-    const Places places = places_in(ports.root);
+    const Places places = places_in(ports.root, step);
     const auto uv = places.home / "uv";
     if (::access(uv.c_str(), X_OK) == 0)
         co_return uv;
     context.progress("fetching uv");
-    if (auto prepared = prepare(places, user); !prepared)
-        co_return prepared.error();
-    auto fetched = co_await download(context, places, user, prefix, index_url, network);
+    auto fetched = prepare(places, user);
+    if (fetched)
+        fetched = co_await download(context, places, user, prefix, index_url, network);
     if (fetched)
         fetched = verify(places);
     if (fetched)

@@ -21,6 +21,7 @@ namespace agent {
 [[nodiscard]] boost::asio::awaitable<Result<std::filesystem::path>>
 provide_uv(StepContext& context,
            const StepPorts& ports,
+           std::string step,
            Account user,
            std::filesystem::path prefix,
            std::string index_url,

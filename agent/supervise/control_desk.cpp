@@ -110,6 +110,7 @@ ControlAnswer ControlDesk::extend_hold(const Asker& asker, std::chrono::seconds 
         if (auto kept = keep(extended); !kept)
             return {Outcome::failed, kept.error().message};
         hold_ = std::move(extended);
+        world_.on_hold();
     }
     const auto term = hold_.at(now.since_boot);
     return {Outcome::accepted,
@@ -123,6 +124,7 @@ ControlAnswer ControlDesk::release_hold() {
     if (auto removed = remove_file(world_.root / layout::hold_file); !removed)
         return {Outcome::failed, removed.error().message};
     hold_ = std::move(released);
+    world_.on_hold();
     return {Outcome::accepted,
             held ? "released: nothing keeps the machine up now" : "nobody held the machine"};
 }
@@ -136,7 +138,8 @@ Result<void> ControlDesk::keep(const Hold& hold) {
 }
 
 Result<Hold> read_hold(const Root& root) {
-    const auto text = read_file(root / layout::hold_file, control_message_limit);
+    const auto text =
+        read_file(root / layout::hold_file, control_message_limit, Writers::ourselves);
     if (!text)
         return context(text.error(), "reading the hold");
     if (!*text)

@@ -27,6 +27,8 @@ public:
         std::function<std::string()> service_user;
         // Whoever asks has been allowed to; the step's name is not checked.
         std::function<ControlAnswer(const std::string& step)> retry;
+        // The hold is another one now.
+        std::function<void()> on_hold = [] {};
     };
 
     // Takes over the hold that an earlier daemon of this boot left.

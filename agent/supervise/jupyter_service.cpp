@@ -5,6 +5,7 @@
 #include "agent/base/stop.hpp"
 #include "agent/ports/documents.hpp"
 #include "agent/ports/jupyter_identity.hpp"
+#include "agent/ports/network_variables.hpp"
 #include "agent/ports/notebook_groups.hpp"
 #include "agent/ports/probe.hpp"
 #include "agent/supervise/jupyter_policy.hpp"
@@ -12,8 +13,10 @@
 #include <algorithm>
 #include <cerrno>
 #include <csignal>
+#include <initializer_list>
 #include <memory>
 #include <optional>
+#include <span>
 #include <utility>
 #include <variant>
 
@@ -28,6 +31,21 @@ constexpr int exit_misconfigured = 78; // EX_CONFIG: the unit's RestartPreventEx
 constexpr std::size_t least_token = 32;
 constexpr std::chrono::seconds probe_deadline{10};
 constexpr std::chrono::seconds longest_wait{10};
+
+// For Python 3.5 and later, tornado 4.0 and later. What runs is the environment's own script, as
+// its first line would have it run; without tornado, or with another way to listen, it ends here,
+// or is not found at the socket.
+const char* const start_on_socket = R"(import os, runpy, sys
+path, program = sys.argv[1:3]
+sys.path[0] = os.path.dirname(program)
+from tornado.httpserver import HTTPServer
+from tornado.netutil import bind_unix_socket
+def listen(server, *address, **options):
+    server.add_socket(bind_unix_socket(path, 0o660))
+HTTPServer.listen = listen
+sys.argv = [program] + sys.argv[3:]
+runpy.run_path(program, run_name="__main__")
+)";
 
 const char* const rewrite = "run `agent retry jupyter_config`, which writes it anew";
 
@@ -44,9 +62,15 @@ Result<Value> read_config(const std::filesystem::path& path, std::string& conten
     return value;
 }
 
-std::string text_in(const Value& config, const std::string& section, const std::string& key) {
-    const Value* found = config.find(section);
-    return found ? found->string_or(key, "") : std::string{};
+// Of the first of the sections that has it.
+std::string
+text_in(const Value& config, std::initializer_list<const char*> sections, const std::string& key) {
+    for (const char* section : sections) {
+        const Value* found = config.find(section);
+        if (std::string text = found ? found->string_or(key, "") : ""; !text.empty())
+            return text;
+    }
+    return {};
 }
 
 // Jupyter leaves its socket behind when it is killed.
@@ -239,17 +263,33 @@ Result<JupyterAccess> read_jupyter_access(const JupyterOptions& options) {
     if (!config)
         return config.error();
     JupyterAccess access;
-    access.socket = text_in(*config, "ServerApp", "sock");
-    access.token = Secret{text_in(*config, "IdentityProvider", "token")};
+    access.socket = text_in(*config, {"ServerApp", "NotebookApp"}, "sock");
+    access.binds_itself = !access.socket.empty();
+    if (!access.binds_itself)
+        access.socket = text_in(*config, {"Agent"}, "sock");
+    access.token =
+        Secret{text_in(*config, {"IdentityProvider", "ServerApp", "NotebookApp"}, "token")};
     access.config_id = jupyter_config_id(content, options.program);
     if (!access.socket.is_absolute())
-        return misconfigured(options.config.string() + " has no absolute ServerApp.sock", rewrite);
+        return misconfigured(options.config.string() + " names no absolute socket", rewrite);
     if (access.token.reveal().size() < least_token)
-        return misconfigured(options.config.string() +
-                                 " has no IdentityProvider.token of at least " +
+        return misconfigured(options.config.string() + " has no token of at least " +
                                  std::to_string(least_token) + " characters",
                              rewrite);
     return access;
+}
+
+std::vector<std::string> jupyter_command(const JupyterOptions& options,
+                                         const JupyterAccess& access) {
+    std::vector<std::string> argv;
+    if (!access.binds_itself)
+        argv = {(options.program.parent_path() / "python").string(),
+                "-c",
+                start_on_socket,
+                access.socket.string()};
+    argv.push_back(options.program.string());
+    argv.push_back("--config=" + options.config.string());
+    return argv;
 }
 
 std::map<std::string, std::string>
@@ -272,9 +312,21 @@ jupyter_environment(const std::filesystem::path& program,
                                                      !found->second.empty() &&
                                                      !found->second.ends_with("/nologin"))
             variables[name] = found->second;
+    for (const auto names : {std::span<const char* const>{network_variables::proxy},
+                             std::span<const char* const>{network_variables::without_proxy},
+                             std::span<const char* const>{network_variables::certificates}})
+        for (const char* name : names)
+            if (const auto found = inherited.find(name); found != inherited.end())
+                variables.insert(*found);
     std::error_code unreadable;
     if (std::filesystem::exists(bin.parent_path() / "pyvenv.cfg", unreadable))
         variables["VIRTUAL_ENV"] = bin.parent_path().string();
+    if (const auto prefix = bin.parent_path();
+        std::filesystem::exists(prefix / "conda-meta", unreadable)) {
+        variables["CONDA_PREFIX"] = prefix.string();
+        variables["CONDA_DEFAULT_ENV"] =
+            prefix.parent_path().filename() == "envs" ? prefix.filename().string() : "base";
+    }
     return variables;
 }
 
@@ -296,8 +348,7 @@ serve_jupyter(JupyterOptions options, JupyterWorld world, std::stop_token stop) 
     }
 
     ChildProgram program;
-    program.argv.push_back(options.program.string());
-    program.argv.push_back("--config=" + options.config.string());
+    program.argv = jupyter_command(options, *access);
     program.environment = jupyter_environment(options.program, own_environment());
     auto child = world.launcher.launch(std::move(program));
     if (!child)

@@ -17,6 +17,7 @@
 #include <map>
 #include <stop_token>
 #include <string>
+#include <vector>
 
 namespace agent {
 
@@ -41,8 +42,9 @@ struct JupyterWorld {
 
 // What the configuration file says of how Jupyter is reached.
 struct JupyterAccess {
-    std::filesystem::path socket; // ServerApp.sock
-    Secret token;                 // IdentityProvider.token
+    std::filesystem::path socket; // `sock` of ServerApp, NotebookApp or Agent
+    bool binds_itself = true;     // else it is of Agent, and given to Jupyter
+    Secret token;                 // of IdentityProvider, ServerApp or NotebookApp
     std::string config_id;        // ports/jupyter_identity.hpp
 };
 
@@ -51,8 +53,15 @@ struct JupyterAccess {
 // starts anyway with its defaults (measured, notebook 5.7 … jupyter_server 2.20).
 [[nodiscard]] Result<JupyterAccess> read_jupyter_access(const JupyterOptions& options);
 
+// What is executed. A notebook that cannot bind a unix socket (before 6.1) would listen on a port
+// of 127.0.0.1, which another user could take before it; so the environment's own Python starts it
+// with tornado's listen() bound to the socket, and there is no port.
+[[nodiscard]] std::vector<std::string> jupyter_command(const JupyterOptions& options,
+                                                       const JupyterAccess& access);
+
 // All of Jupyter's environment: who it is from `inherited` (systemd's User= sets HOME, USER,
-// LOGNAME and SHELL), the rest our own; nothing else is passed on.
+// LOGNAME and SHELL), what the unit's drop-in says of the network (ports/network_variables.hpp),
+// the rest our own; nothing else is passed on.
 [[nodiscard]] std::map<std::string, std::string>
 jupyter_environment(const std::filesystem::path& program,
                     const std::map<std::string, std::string>& inherited);

@@ -7,12 +7,11 @@
 #include "agent/host/http_client.hpp"
 #include "agent/ports/documents.hpp"
 #include "agent/ports/probe.hpp"
+#include "agent/workers/work.hpp"
 
-#include <boost/asio/co_spawn.hpp>
 #include <boost/asio/io_context.hpp>
 
 #include <chrono>
-#include <exception>
 #include <iostream>
 #include <stop_token>
 #include <string>
@@ -32,10 +31,7 @@ struct Question {
 };
 
 Result<Question> read_question(std::istream& input) {
-    std::string text(input_limit, '\0');
-    input.read(text.data(), static_cast<std::streamsize>(text.size()));
-    text.resize(static_cast<std::size_t>(input.gcount()));
-    const auto value = parse_json(text);
+    const auto value = parse_json(read_input(input, input_limit));
     // Not the parser's words: they may quote the token.
     if (!value || !value->as_object())
         return permanent("the probe's question is no JSON object");
@@ -60,20 +56,9 @@ Result<Question> read_question(std::istream& input) {
 Result<void> probe(Question question) {
     boost::asio::io_context io{1};
     BeastHttpClient http{io, std::stop_token{}};
-    Result<void> outcome = permanent("the probe did not run");
-    std::exception_ptr bug;
+    const Result<void> nothing = permanent("the probe did not run");
     const auto ask = question.proven ? ask_proven_jupyter : probe_jupyter;
-    boost::asio::co_spawn(io,
-                          ask(http, question.endpoint, question.token, question.deadline),
-                          [&outcome, &bug](const std::exception_ptr& thrown, Result<void> result) {
-                              bug = thrown;
-                              if (!thrown)
-                                  outcome = std::move(result);
-                          });
-    io.run();
-    if (bug)
-        std::rethrow_exception(bug);
-    return outcome;
+    return run_alone(io, ask(http, question.endpoint, question.token, question.deadline), nothing);
 }
 
 void add(Value::Object& object, std::string key, Value value) {

@@ -6,8 +6,6 @@ machine's user already end in half a machine.
 One VM meets all of it, in the order of the tests' numbers.
 """
 
-import hashlib
-import json
 import pathlib
 import shutil
 import subprocess
@@ -16,62 +14,19 @@ import tempfile
 import unittest
 
 import support
-from support import INSTALLED, PATIENCE, Vm, wait_for
+from apt_machine import HOLD, AptMachine, Archive, Key, Package
+from support import PATIENCE, Vm, wait_for
 
 SOURCES = "etc/apt/sources.list.d/company.sources"
 KEYRING = "etc/apt/keyrings/agent-company.asc"
-PACKAGES = {"company-tool": "Provides: company-greeting\n", "company-late": "", "company-last": ""}
-# Holds a lock as apt does, until its standard input closes.
-HOLD = """
-import fcntl, sys
-lock = open(sys.argv[1], "w")
-fcntl.lockf(lock, fcntl.LOCK_EX)
-print("held", flush=True)
-sys.stdin.read()
-"""
+PACKAGES = [
+    Package("company-tool", fields="Provides: company-greeting\n"),
+    Package("company-late"),
+    Package("company-last"),
+]
 
 
-class Archive:
-    """A directory that is an apt repository."""
-
-    def __init__(self, directory: pathlib.Path, key: "Key"):
-        suite = directory / "dists" / "bookworm-company"
-        binary = suite / "main" / "binary-amd64"
-        pool = directory / "pool"
-        for place in (binary, pool):
-            place.mkdir(parents=True)
-        for name, fields in PACKAGES.items():
-            _make_package(pool, name, fields)
-        index = _output(["dpkg-scanpackages", "--multiversion", "pool"], directory)
-        (binary / "Packages").write_text(index)
-        digest = hashlib.sha256(index.encode()).hexdigest()
-        release = (
-            "Origin: Company\nSuite: bookworm-company\nCodename: bookworm-company\n"
-            f"Architectures: amd64\nComponents: main\nDate: {_output(['date', '-Ru'])}"
-            f"SHA256:\n {digest} {len(index)} main/binary-amd64/Packages\n"
-        )
-        (suite / "InRelease").write_text(key.clearsigned(release))
-
-
-class Key:
-    """A signing key of somebody's."""
-
-    def __init__(self, directory: pathlib.Path, name: str):
-        directory.mkdir(mode=0o700)
-        self._gpg = ["gpg", "--homedir", str(directory), "--batch", "--quiet"]
-        self._gpg += ["--pinentry-mode=loopback", "--passphrase="]
-        _output([*self._gpg, "--quick-generate-key", name, "ed25519", "sign", "never"])
-        self.public = _output([*self._gpg, "--armor", "--export"])
-
-    def clearsigned(self, text: str) -> str:
-        return _output([*self._gpg, "--clearsign"], given=text)
-
-    def forget(self) -> None:
-        """Ends the agent that gpg started."""
-        _output(["gpgconf", "--homedir", self._gpg[2], "--kill", "all"])
-
-
-class Apt(unittest.TestCase):
+class Apt(AptMachine):
     @classmethod
     def setUpClass(cls):
         directory = pathlib.Path(tempfile.mkdtemp(prefix="agent-apt."))
@@ -83,26 +38,17 @@ class Apt(unittest.TestCase):
         cls.vm = Vm(bootstrap=support.BOOTSTRAP, config=cls.config([]), prepare=_add_group)
         cls.addClassCleanup(cls.vm.stop)
         cls.vm.create()
-        Archive(cls.vm.directory / "www" / "company", cls.key)
+        Archive(cls.vm.directory / "www" / "company", cls.key, PACKAGES)
         cls.vm.boot()
         cls.addClassCleanup(cls.vm.save_artefacts, support.artefacts("apt"))
         cls.vm.wait_settled(timeout=PATIENCE)
 
-    @classmethod
-    def config(cls, packages: list[str], repository: str = "", python: str = 'kind = "none"') -> str:
-        apt = f"[apt]\npackages = {json.dumps(packages)}\n{repository}"
-        return f"schema = 1\n{apt}\n[python]\n{python}\n"
-
-    @classmethod
-    def repository(cls, key: Key) -> str:
-        url = cls.vm.serve("/dev/null", "nothing").removesuffix("nothing") + "company"
-        return (
-            f'[[apt.repository]]\nname = "company"\nurl = "{url}"\n'
-            f'suite = "{{codename}}-company"\ncomponents = ["main"]\nkey = """\n{key.public}"""\n'
-        )
+    def ours(self, key: Key) -> str:
+        url = self.vm.serve("/dev/null", "nothing").removesuffix("nothing") + "company"
+        return self.repository(url, key)
 
     def test_1_a_repository_and_a_virtual_package_of_it(self):
-        config = self.config(["company-greeting"], self.repository(self.key))
+        config = self.config(["company-greeting"], self.ours(self.key))
         self.assertEqual(self.converge(config)["state"], "ready", support.status_json(self.vm))
         self.assertEqual(self.installed(), ["company-tool"])
         for path in (SOURCES, KEYRING):
@@ -134,10 +80,10 @@ class Apt(unittest.TestCase):
         ) as holder:
             self.assertEqual(holder.stdout.readline(), "held\n")
             packages = ["company-greeting", "company-late"]
-            self.give(self.config(packages, self.repository(self.key)))
-            told = wait_for(self.who_is_waited_for, "the lock to be said")
+            self.give(self.config(packages, self.ours(self.key)))
+            told = self.told("waiting", "the lock to be said")
             print(told)
-            self.assertRegex(told, r"/var/lib/apt/lists/lock. It is held by process \d+ \(python3\)")
+            self.assertRegex(told, r"10 min for process \d+ \((\S*/)?python3\).*/var/lib/apt/lists/lock")
             holder.stdin.close()
         self.assertEqual(self.settled()["state"], "ready")
         self.assertEqual(self.installed(), ["company-late", "company-tool"])
@@ -146,10 +92,10 @@ class Apt(unittest.TestCase):
 
     def test_4_somebody_else_signs_it(self):
         shutil.rmtree(self.vm.directory / "www" / "company")
-        Archive(self.vm.directory / "www" / "company", self.other_key)
+        Archive(self.vm.directory / "www" / "company", self.other_key, PACKAGES)
         before = (self.vm.root / SOURCES).read_text()
         # Another URL of the same archive, so that it has to be looked at.
-        repository = self.repository(self.key).replace("/company", "/./company")
+        repository = self.ours(self.key).replace("/company", "/./company")
         status = self.converge(self.config(["company-last"], repository))
         self.assert_problem(status, "apt_repositories", "misconfigured", "another key", "NO_PUBKEY")
         self.assertEqual(support.step_states(self.vm)["apt_packages"], "blocked")
@@ -164,7 +110,7 @@ class Apt(unittest.TestCase):
 
     def test_6_a_file_of_somebody_else(self):
         (self.vm.root / SOURCES).write_text("# Mine.\n")
-        status = self.converge(self.config([], self.repository(self.key)))
+        status = self.converge(self.config([], self.ours(self.key)))
         self.assert_problem(status, "apt_repositories", "misconfigured", f"/{SOURCES}", "in the way")
         self.assertEqual((self.vm.root / SOURCES).read_text(), "# Mine.\n")
         (self.vm.root / SOURCES).unlink()
@@ -195,74 +141,10 @@ class Apt(unittest.TestCase):
         owner = self.vm.run(["stat", "--format=%U:%G", "/home/jupyter/.profile"]).stdout.strip()
         self.assertEqual(owner, "jupyter:jupyter")
 
-    def give(self, config: str) -> None:
-        self._before = support.status_json(self.vm)["config_sha256"]
-        self.vm.set_attribute("agent-config", config)
-
-    def settled(self) -> dict:
-        """What `agent status` says once the configuration given last is settled."""
-
-        def it() -> dict | None:
-            status = support.status_json(self.vm)
-            fresh = status.get("config_sha256") not in (None, self._before)
-            return status if fresh and status["state"] in ("ready", "failed", "degraded") else None
-
-        return wait_for(it, "the new configuration to settle")
-
-    def converge(self, config: str) -> dict:
-        self.give(config)
-        return self.settled()
-
-    def assert_problem(self, status: dict, step: str, kind: str, *words: str) -> None:
-        problem = status["problem"]
-        print(f"{problem['step']}: {problem['message']}; next: {problem['next']}")
-        self.assertEqual((status["state"], problem["step"]), ("failed", step))
-        self.assertEqual(problem["kind"], kind)
-        self.assertTrue(problem["next"])
-        for word in words:
-            self.assertIn(word, problem["message"])
-
-    def installed(self) -> list[str]:
-        done = self.vm.run(
-            ["dpkg-query", "--show", "--showformat=${Package} ${db:Status-Status}\\n", "company-*"],
-            check=False,
-        )
-        lines = [line.split() for line in done.stdout.splitlines()]
-        return sorted(name for name, status in lines if status == "installed")
-
-    def who_is_waited_for(self) -> str:
-        steps = support.status_json(self.vm).get("steps", [])
-        reasons = [step["reason"] or "" for step in steps if step["id"] == "apt_packages"]
-        return next((reason for reason in reasons if "waiting for another program" in reason), "")
-
 
 def _add_group(root: pathlib.Path) -> None:
     with open(root / "etc/group", "a") as groups:
         groups.write("jupyter:x:1500:\n")
-
-
-def _make_package(pool: pathlib.Path, name: str, fields: str) -> None:
-    with tempfile.TemporaryDirectory() as directory:
-        control = pathlib.Path(directory) / "DEBIAN" / "control"
-        control.parent.mkdir()
-        pathlib.Path(directory).chmod(0o755)
-        control.write_text(
-            f"Package: {name}\nVersion: 1.0\nArchitecture: all\n"
-            f"Maintainer: Company <it@example.com>\n{fields}Description: a test\n"
-        )
-        _output(["dpkg-deb", "--root-owner-group", "--build", directory, str(pool)])
-
-
-def _output(command: list[str], directory: pathlib.Path | None = None, given: str = "") -> str:
-    return subprocess.run(
-        command,
-        cwd=directory,
-        input=given,
-        check=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    ).stdout
 
 
 if __name__ == "__main__":

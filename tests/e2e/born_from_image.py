@@ -10,7 +10,7 @@ from support import PATIENCE, Vm
 import image  # the testbed's, as vm
 
 OF_THE_IMAGE = ["service_user", "apt_packages", "python", "python_packages"]
-OF_THE_INSTANCE = ["tls_certificate", "jupyter_config"]
+OF_THE_INSTANCE = ["tls_certificate", "jupyter_token", "jupyter_config"]
 TOKEN = "var/lib/agent/front/token"
 
 

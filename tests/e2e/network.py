@@ -1,8 +1,11 @@
 #!/usr/bin/python3
 """Proves that a VM whose only way out is a company's proxy, which signs with a CA of its own, becomes
-ready with [network] alone; and that a port that another program holds is said and taken once free.
+ready with [network] alone, with a venv over an https:// proxy and with conda over an http:// one; and that a port that another program holds is
+said and taken once free.
 """
 
+import hashlib
+import json
 import pathlib
 import re
 import shutil
@@ -12,17 +15,29 @@ import tempfile
 import unittest
 
 import support
-from proxy import PORT as PROXY_PORT
-from proxy import Proxy
-from support import PATIENCE, Vm, wait_for
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "support"))
+import conda_installer  # noqa: E402  (the testbed's)
+from fault_server import Authority, FaultServer, Site  # noqa: E402
+from proxy import PORT as PROXY_PORT  # noqa: E402
+from proxy import Proxy  # noqa: E402
+from support import PATIENCE, Vm, wait_for  # noqa: E402
 
 COMPANY_CA = "/etc/company.pem"
+FILES = "files.example.com"  # which the proxy alone can find
 NAME = "proxy.example.com"
 NETWORK = f"""
 [network]
-proxy = "http://{NAME}:{PROXY_PORT}"
+proxy = "{{scheme}}://{NAME}:{PROXY_PORT}"
 no_proxy = ["intranet.example.com"]
 ca_certificates = "{COMPANY_CA}"
+"""
+MINIFORGE = """
+kind = "miniforge"
+installer = "https://{host}:{port}/Miniforge3-26.3.2-3-Linux-x86_64.sh"
+sha256 = "{sha256}"
+channels = ["https://{host}:{port}/channel"]
+conda_packages = ["agent-leaf"]
 """
 IN_THE_WAY = """
 [Service]
@@ -39,18 +54,28 @@ sys.exit(done.returncode)
 """
 
 
+def network(scheme: str) -> str:
+    return NETWORK.format(scheme=scheme)
+
+
 class CompanyNetwork(unittest.TestCase):
     def test_a_vm_behind_a_company_proxy(self):
         with tempfile.TemporaryDirectory() as directory:
             self.vm = Vm(
                 bootstrap=support.BOOTSTRAP,
-                config=support.config([], support.make_password()[1], NETWORK),
+                config=support.config([], support.make_password()[1], network("https")),
                 prepare=self.make_it_a_company_machine,
             )
             self.addCleanup(self.vm.stop)
             self.vm.create()
             self.addCleanup(self.vm.save_artefacts, support.artefacts("network"))
-            with Proxy(pathlib.Path(directory), self.vm.host_address) as proxy:
+            authority = Authority(pathlib.Path(directory), "files-authority")
+            self.server = FaultServer(authority.certificate(FILES))
+            names, trusted = {FILES: "127.0.0.1"}, authority.bundle.read_text()
+            with (
+                self.server,
+                Proxy(pathlib.Path(directory), self.vm.host_address, NAME, names, trusted) as proxy,
+            ):
                 shutil.copyfile(proxy.ca, self.vm.root / COMPANY_CA.lstrip("/"))
                 self.vm.cut_off()
                 self.vm.boot()
@@ -79,6 +104,7 @@ class CompanyNetwork(unittest.TestCase):
     def check(self, proxy: Proxy) -> None:
         self.assertEqual(self.curl("-x", proxy.url), 60, "the proxy's CA must not be trusted yet")
         self.assertIn(self.curl(), (6, 7, 28), "there must be no way but the proxy's")
+        proxy.hosts.clear()
 
         who = self.vm.run(["systemctl", "show", "-P", "MainPID", "in-the-way"]).stdout.strip()
         told = wait_for(lambda: self.reason_of("front"), "the front to wait for its port")
@@ -90,17 +116,77 @@ class CompanyNetwork(unittest.TestCase):
         self.assertEqual(report["state"], "ready", report)
         print(f"through the proxy: {len(proxy.hosts)} hosts")
         self.assertGreaterEqual(len(proxy.hosts), 2)  # the archive's and the index's
+        self.assertEqual(proxy.hosts_over_tls, proxy.hosts)
         for name in ("169.254.169.254", "metadata.google.internal", "metadata", "localhost"):
             self.assertNotIn(name, proxy.hosts)
 
-        before = self.vm.run(["pgrep", "-u", "jupyter", "-f", "jupyter-lab"]).stdout.split()
+        self.check_the_worker_that_downloads(proxy)
+        itself = "^/opt/jupyter/bin/python[^ ]* /opt/jupyter/bin/jupyter-lab"
+        before = self.vm.run(["pgrep", "-u", "jupyter", "-f", itself]).stdout.split()
         self.vm.run(["python3", "-c", AS_A_NOTEBOOK, before[0]], timeout=PATIENCE)
+        fetch = ["python", "-m", "pip", "download", "--no-deps", "--dest=/tmp/by-shell", "six"]
+        self.vm.run(["agent", "shell", "--", *fetch], timeout=PATIENCE)
         # On our own command lines alone: apt, pip and logins of the machine are as they were.
         told = self.vm.run(
             ["grep", "-rl", NAME, "/etc/apt", "/etc/pip.conf", "/etc/environment", "/etc/profile.d"],
             check=False,
         )
         self.assertEqual(told.stdout, "")
+        with self.subTest("with conda"):
+            self.check_conda()
+
+    def check_conda(self) -> None:
+        """Its installer, its packages, and what pip puts into its prefix."""
+        newer = ("3.12", "3.11", "3.10", "3.9")
+        installer = conda_installer.make("Miniforge3", "26.3.2-3", newer, "26.3.2").read_bytes()
+        self.server.site("/Miniforge3-26.3.2-3-Linux-x86_64.sh", Site(installer))
+        leaf = conda_installer.package("agent-leaf", "1.0", {"share/leaf.txt": "leaf\n"})
+        for name, content in conda_installer.channel([leaf]).items():
+            self.server.site("/channel" + name, Site(content))
+        python = MINIFORGE.format(
+            host=FILES, port=self.server.port, sha256=hashlib.sha256(installer).hexdigest()
+        )
+        config = support.config([], support.make_password()[1], network("http"))
+        before = support.status_json(self.vm)["config_sha256"]
+        self.vm.set_attribute("agent-config", config.replace('\nkind = "venv"\n', python))
+
+        def settled() -> dict | None:
+            status = support.status_json(self.vm)
+            is_other = status.get("config_sha256") not in (before, None)
+            return status if is_other and status["state"] in ("ready", "failed") else None
+
+        status = wait_for(settled, "conda behind the proxy", PATIENCE, 0.5)
+        self.assertEqual(status["state"], "ready", status["problem"])
+        self.assertTrue((self.vm.root / "opt/miniforge3/share/leaf.txt").exists())
+
+    def check_the_worker_that_downloads(self, proxy: Proxy) -> None:
+        """Over several connections at once, and only with the company's CA."""
+        site = self.server.site("/large", Site(bytes(range(256)) * 12_000))
+        order = {
+            "url": f"https://{FILES}:{self.server.port}/large",
+            "sha256": site.sha256,
+            "directory": "/tmp/worker",
+            "no_proxy": ["intranet.example.com"],
+            "ca_certificates": COMPANY_CA,
+            "parallel_from": 1_000_000,
+            "chunk": 500_000,
+        }
+        self.vm.run(["install", "-d", "-o", "nobody", "-g", "nogroup", "/tmp/worker"])
+        for scheme in ("http", "https"):
+            order |= {"name": scheme, "proxy": f"{scheme}://{NAME}:{PROXY_PORT}"}
+            self.assertIn('"ok":true', self.fetch(order))
+            self.assertIn(FILES, proxy.hosts_over_tls if scheme == "https" else proxy.hosts)
+            fetched = self.vm.run(["sha256sum", f"/tmp/worker/{scheme}"]).stdout.split()[0]
+            self.assertEqual(fetched, site.sha256)
+            told = self.fetch(order | {"name": "other", "ca_certificates": ""})
+            self.assertIn("certificate", told)
+            self.assertNotIn('"ok":true', told)
+
+    def fetch(self, order: dict) -> str:
+        as_nobody = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"]
+        worker = [*as_nobody, support.INSTALLED, "worker", "fetch"]
+        done = self.vm.run(worker, input=json.dumps(order), timeout=PATIENCE, check=False)
+        return done.stdout + done.stderr
 
     def curl(self, *options: str) -> int:
         command = ["curl", "-sS", "-m", "5", *options, "https://index.example.com/"]

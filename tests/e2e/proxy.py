@@ -1,16 +1,16 @@
 """Owns a company's proxy: the only way out, and it reads along, with certificates of its own CA.
 
-    with Proxy(directory, address) as proxy:
+    with Proxy(directory, address, "proxy.example.com") as proxy:
         … proxy.url, proxy.ca, proxy.hosts …
 
-Plain requests are passed on one a connection; inside CONNECT it ends TLS, with a certificate that it
-makes for the name asked for, and goes on over TLS of its own.
+It is an http:// and an https:// proxy on one port. Plain requests are passed on one a connection;
+inside CONNECT it ends TLS, with a certificate that it makes for the name asked for, and goes on over TLS
+of its own. Servers of a test may have names that it alone knows, and an authority that it alone trusts.
 """
 
 import contextlib
 import pathlib
 import re
-import select
 import socket
 import socketserver
 import ssl
@@ -18,10 +18,13 @@ import subprocess
 import sys
 import threading
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "testbed"))
+_TESTS = pathlib.Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(_TESTS / room) for room in ("testbed", "support")]
 import machine  # noqa: E402
+from fault_server import relay  # noqa: E402
 
 PORT = 3128
+_HANDSHAKE = b"\x16"  # how TLS begins, and no request
 _SILENCE = 120  # seconds after which a connection is given up
 _EXTENSIONS = """
 [req]
@@ -46,13 +49,23 @@ class Proxy(socketserver.ThreadingTCPServer):
     daemon_threads = True
     block_on_close = False
 
-    def __init__(self, directory: pathlib.Path, address: str):
+    def __init__(
+        self,
+        directory: pathlib.Path,
+        address: str,
+        name: str,
+        names: dict[str, str] | None = None,
+        trusted: str = "",
+    ):
         self.url = f"http://{address}:{PORT}"
+        self.name = name
         self.hosts: set[str] = set()
+        self.hosts_over_tls: set[str] = set()  # those that were asked for over TLS to the proxy
         self._directory = directory
         self._lock = threading.Lock()
         self._contexts: dict[str, ssl.SSLContext] = {}
-        self._outwards = ssl.create_default_context(cadata=machine.certificates())
+        self._names = names or {}
+        self._outwards = ssl.create_default_context(cadata=machine.certificates() + trusted)
         self.ca = self._certificate("authority", "A company's CA", [])
         super().__init__((address, PORT), _Connection)
 
@@ -66,6 +79,9 @@ class Proxy(socketserver.ThreadingTCPServer):
 
     def handle_error(self, request, client_address) -> None:
         pass  # a client that went away, or that does not trust our certificate
+
+    def connect(self, host: str, port: int) -> socket.socket:
+        return socket.create_connection((self._names.get(host, host), port), timeout=_SILENCE)
 
     def outwards(self, connection: socket.socket, host: str) -> ssl.SSLSocket:
         return self._outwards.wrap_socket(connection, server_hostname=host)
@@ -98,6 +114,13 @@ class Proxy(socketserver.ThreadingTCPServer):
 class _Connection(socketserver.BaseRequestHandler):
     def handle(self) -> None:
         self.request.settimeout(_SILENCE)
+        is_tls = self.request.recv(1, socket.MSG_PEEK) == _HANDSHAKE
+        if is_tls:
+            self.request = _plain_end(self.server.inwards(self.request, self.server.name))
+        with contextlib.closing(self.request):
+            self.answer(is_tls)
+
+    def answer(self, is_tls: bool) -> None:
         head = b""
         while b"\r\n\r\n" not in head:
             received = self.request.recv(65536)
@@ -107,35 +130,38 @@ class _Connection(socketserver.BaseRequestHandler):
         method, target, _ = head.split(b"\r\n", 1)[0].decode("ascii").split(" ")
         if method == "CONNECT":
             host, _, port = target.rpartition(":")
-            self.server.hosts.add(host)
+            self.record(host, is_tls)
             self.request.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
             with contextlib.closing(self.server.inwards(self.request, host)) as inside:
-                with socket.create_connection((host, int(port)), timeout=_SILENCE) as connection:
+                with self.server.connect(host, int(port)) as connection:
                     with self.server.outwards(connection, host) as outside:
-                        _relay(inside, outside)
+                        relay(inside, outside, _SILENCE)
             return
         host, port, path = re.fullmatch(r"http://([^/:]+)(?::(\d+))?(/.*)", target).groups()
-        self.server.hosts.add(host)
+        self.record(host, is_tls)
         # One request a connection: what was sent after this one the client sends again.
         lines = head.split(b"\r\n\r\n", 1)[0].split(b"\r\n")[1:]
         kept = [line for line in lines if not re.match(rb"(proxy-)?connection:", line, re.I)]
         first = f"{method} {path} HTTP/1.1".encode()
-        with socket.create_connection((host, int(port or 80)), timeout=_SILENCE) as outside:
+        with self.server.connect(host, int(port or 80)) as outside:
             outside.sendall(b"\r\n".join([first, *kept, b"Connection: close", b"", b""]))
             while received := outside.recv(65536):
                 self.request.sendall(received)
 
+    def record(self, host: str, is_tls: bool) -> None:
+        self.server.hosts.add(host)
+        if is_tls:
+            self.server.hosts_over_tls.add(host)
 
-def _relay(one: ssl.SSLSocket, other: ssl.SSLSocket) -> None:
-    """Bytes to and fro until one side ends."""
-    peers = {one: other, other: one}
-    while True:
-        ready = [end for end in peers if end.pending()]
-        ready = ready or select.select(list(peers), [], [], _SILENCE)[0]
-        if not ready:
-            return
-        for end in ready:
-            received = end.recv(65536)
-            if not received:
-                return
-            peers[end].sendall(received)
+
+def _plain_end(tls: ssl.SSLSocket) -> socket.socket:
+    """Where what comes over TLS can be read in the clear: Python's TLS goes over true sockets alone."""
+    here, there = socket.socketpair()
+    here.settimeout(_SILENCE)
+
+    def pass_on() -> None:
+        with contextlib.suppress(OSError), contextlib.closing(tls), contextlib.closing(there):
+            relay(tls, there, _SILENCE)
+
+    threading.Thread(target=pass_on, daemon=True).start()
+    return here

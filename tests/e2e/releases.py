@@ -68,7 +68,7 @@ class Release(unittest.TestCase):
             name=f"vm-{self.suite}",
             suite=self.suite,
             bootstrap=support.BOOTSTRAP if runner else None,
-            config=support.config(["jupyterlab"], password_hash),
+            config=support.config(["jupyterlab"], password_hash, support.old_libraries()),
             artefacts=kept,
         )
         with vm:
@@ -82,8 +82,10 @@ class Release(unittest.TestCase):
             self.assertEqual(vm.wait_settled(timeout=PATIENCE)["state"], "ready", vm.report())
             self.say(vm.report()["summary"])
             self.check_the_binary_and_its_units()
+            self.check_the_libraries("applied")
             self.check_the_way_in()
             self.check_a_reboot()
+            self.check_the_libraries("satisfied")
             vm.save_artefacts(kept)
 
     def read(self, path: str) -> str:
@@ -105,6 +107,24 @@ class Release(unittest.TestCase):
         level = re.search(r"exposure level for agent-front\.service: ([\d.]+)", exposure)[1]
         self.say(f"agent-front.service is exposed {level} of 10")
         self.assertLess(float(level), 1.0)
+
+    def check_the_libraries(self, state: str) -> None:
+        """Those that went are here by their newer names, and that is said."""
+        names = ["libxrandr2", "libgl1", "libegl1", "libxtst6"]
+        newer = ["libasound2t64", *names] if self.suite == "trixie" else ["libasound2", *names]
+        self.vm.run(["dpkg-query", "--show", *newer])
+        step = next(s for s in support.status_json(self.vm)["steps"] if s["id"] == "apt_packages")
+        self.assertEqual(step["state"], state, step)
+        renamed = step["reason"].split("; ") if step["reason"] else []
+        self.say(f"apt_packages is {state}: {step['reason'] or 'by the names asked for'}")
+        if self.suite == "trixie":
+            self.assertIn("libasound2 as libasound2t64", renamed)
+            self.assertIn("libegl1-mesa as libegl1", renamed)
+            self.assertIn("libgl1-mesa-glx as libgl1 and libgl1-mesa-dri", renamed)
+            said = self.read("/var/log/agent/apt_packages.log")
+            self.assertIn("this release has libasound2 as libasound2t64", said)
+        else:
+            self.assertEqual(renamed, [])
 
     def check_the_way_in(self) -> None:
         """The login page, a wrong and the right password, and a kernel, all under our certificate."""

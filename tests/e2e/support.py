@@ -23,6 +23,11 @@ AGENT = BUILD / "agent" / "agent"
 BOOTSTRAP = BUILD / "bootstrap" / "bootstrap"
 INSTALLED = "/usr/local/bin/agent"
 PORT = 8888
+# What a recipe of 2020 asks for: one twice, and some by names that Debian 13 no longer has.
+OLD_LIBRARIES = (
+    "libgl1-mesa-glx libegl1-mesa libxrandr2 libxrandr2 libxss1 libxcursor1 libxcomposite1 libasound2 "
+    "libxi6 libxtst6"
+).split()
 PATIENCE = 600  # seconds for what takes seconds on an idle machine
 
 # Prints what a file's being written, renamed, replaced or given away would change.
@@ -50,11 +55,11 @@ def artefacts(name: str) -> pathlib.Path:
     return directory
 
 
-def make_password() -> tuple[str, str]:
+def make_password(*options: str) -> tuple[str, str]:
     """A new password and what `agent password` makes of it."""
     password = secrets.token_urlsafe(12)
     done = subprocess.run(
-        [AGENT, "password"], input=password, check=True, stdout=subprocess.PIPE, text=True
+        [AGENT, "password", *options], input=password, check=True, stdout=subprocess.PIPE, text=True
     )
     return password, done.stdout.strip()
 
@@ -62,6 +67,11 @@ def make_password() -> tuple[str, str]:
 def config(packages: list[str], password_hash: str = "", more: str = "") -> str:
     text = f'schema = 1\n{more}\n[python]\nkind = "venv"\npackages = {json.dumps(packages)}\n'
     return text + (f'[jupyter]\npassword_hash = "{password_hash}"\n' if password_hash else "")
+
+
+def old_libraries() -> str:
+    """For config()'s `more`."""
+    return f"[apt]\npackages = {json.dumps(OLD_LIBRARIES)}\n"
 
 
 # What is read inside the VM

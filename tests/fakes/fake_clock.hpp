@@ -32,8 +32,10 @@ public:
 
     [[nodiscard]] Monotonic now() const override { return now_; }
     [[nodiscard]] WallTime wall() const override {
-        return wall_start + std::chrono::duration_cast<WallTime::duration>(now_ - Monotonic{});
+        return wall_start + wall_jump +
+               std::chrono::duration_cast<WallTime::duration>(now_ - Monotonic{});
     }
+    [[nodiscard]] WallTime earliest() const override { return wall_start; }
 
     [[nodiscard]] std::chrono::nanoseconds since_boot() const override {
         return now_ - Monotonic{};
@@ -73,6 +75,7 @@ public:
     static constexpr WallTime wall_start{std::chrono::seconds{1'700'000'000}};
     std::vector<std::chrono::milliseconds> slept; // every sleep, in order
     double chance = 0.5;
+    std::chrono::seconds wall_jump{0}; // somebody has set the machine's clock
 
 private:
     struct Sleeper {

@@ -34,20 +34,18 @@ public:
     // Waits until set_attribute() or the stop; a minute never passes by itself.
     boost::asio::awaitable<Result<std::string>> wait_for_attributes(std::string etag) override {
         throw_if_stopped(stop_);
-        if (!etag.empty() && etag == current_etag()) {
-            const auto executor = co_await boost::asio::this_coro::executor;
-            const auto bell =
-                std::make_shared<boost::asio::steady_timer>(executor, Monotonic::max());
-            bell_ = bell;
-            const std::stop_callback on_stop{
-                stop_,
-                [bell, executor] { boost::asio::post(executor, [bell] { bell->cancel(); }); }};
-            boost::system::error_code rung;
-            co_await bell->async_wait(
-                boost::asio::redirect_error(boost::asio::use_awaitable, rung));
-            throw_if_stopped(stop_);
-        }
+        if (!etag.empty() && etag == current_etag())
+            co_await wait_for(bell_);
         co_return current_etag();
+    }
+
+    // Waits until set_preempted() or the stop.
+    boost::asio::awaitable<Result<Preemption>> wait_for_preemption(std::string etag) override {
+        throw_if_stopped(stop_);
+        const auto now = [this] { return preempted_ ? std::string{"yes"} : std::string{"no"}; };
+        if (etag == now())
+            co_await wait_for(preemption_bell_);
+        co_return Preemption{preempted_, now()};
     }
 
     boost::asio::awaitable<GuestWrite> put_guest_attribute(std::string key,
@@ -70,6 +68,12 @@ public:
         ++version_;
         if (bell_)
             bell_->cancel();
+    }
+
+    void set_preempted() {
+        preempted_ = true;
+        if (preemption_bell_)
+            preemption_bell_->cancel();
     }
 
     [[nodiscard]] std::string current_etag() const { return "etag-" + std::to_string(version_); }
@@ -96,8 +100,24 @@ public:
 
 private:
     using Monotonic = std::chrono::steady_clock::time_point;
+    using Bell = std::shared_ptr<boost::asio::steady_timer>;
+
+    // Until somebody rings it; throws Stopped at the stop.
+    boost::asio::awaitable<void> wait_for(Bell& place) {
+        const auto executor = co_await boost::asio::this_coro::executor;
+        const auto bell = std::make_shared<boost::asio::steady_timer>(executor, Monotonic::max());
+        place = bell;
+        const std::stop_callback on_stop{
+            stop_, [bell, executor] { boost::asio::post(executor, [bell] { bell->cancel(); }); }};
+        boost::system::error_code rung;
+        co_await bell->async_wait(boost::asio::redirect_error(boost::asio::use_awaitable, rung));
+        throw_if_stopped(stop_);
+    }
+
     std::stop_token stop_;
-    std::shared_ptr<boost::asio::steady_timer> bell_;
+    Bell bell_;
+    Bell preemption_bell_;
+    bool preempted_ = false;
     unsigned version_ = 1;
 };
 

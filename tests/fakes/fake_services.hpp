@@ -51,6 +51,7 @@ public:
     boost::asio::awaitable<Result<void>> reload_definitions() override {
         co_return order("daemon-reload");
     }
+    boost::asio::awaitable<Result<void>> power_off() override { co_return order("poweroff"); }
 
     std::map<std::string, UnitState> units;
     std::vector<std::string> orders;

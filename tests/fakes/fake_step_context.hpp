@@ -23,12 +23,17 @@ public:
     }
     void log(std::string_view line) override { lines.emplace_back(line); }
     void progress(std::string_view phrase) override { phrases.emplace_back(phrase); }
+    void held_up(std::string_view phrase) override {
+        phrases.emplace_back(phrase);
+        hold_ups.emplace_back(phrase);
+    }
     [[nodiscard]] std::optional<std::string> last_fingerprint() const override { return last; }
     [[nodiscard]] bool on_new_instance() const override { return new_instance; }
     [[nodiscard]] bool asked_for() const override { return asked; }
 
     std::vector<std::string> lines;
-    std::vector<std::string> phrases;
+    std::vector<std::string> phrases;  // of progress() and of held_up()
+    std::vector<std::string> hold_ups; // of held_up() alone
     std::optional<std::string> last;
     bool new_instance = false;
     bool asked = false;

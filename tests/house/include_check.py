@@ -22,11 +22,12 @@ MAY_INCLUDE = {
     "report": {"ports", "base"},
     "supervise": {"ports", "base"},
     "steps": {"graph/step.hpp", "ports", "base"},
-    "steps/catalog": {"steps", "settings", "graph/step.hpp", "ports", "base"},
+    "steps/catalog": {"steps", "settings", "installers", "graph/step.hpp", "ports", "base"},
     "front": {"ports", "base"},
     "workers": {"host", "ports", "base"},
     "host": {"ports", "base"},
-    "settings": {"ports", "base"},
+    "installers": {"ports", "base"},
+    "settings": {"installers", "ports", "base"},
     "version": set(),
     "command_line": {"ports", "base", "version"},
     "main_loop": {"ports", "base"},
@@ -47,22 +48,27 @@ EVERYWHERE = ("",)
 ASIO_WORDS = (
     "awaitable|as_tuple|co_spawn|io_context|post|redirect_error|steady_timer|this_coro|use_awaitable"
 )
+# One asks a certificate it knows beforehand and an address; the other authorities and names.
+HTTP_CLIENTS = (
+    "agent/host/asio_impl.cpp", "agent/host/http_client.cpp", "agent/host/https_client.cpp",
+)
 OWNERS = [
     (rf"boost/asio/({ASIO_WORDS})\.hpp", EVERYWHERE),
     (r"boost/system/.*", EVERYWHERE),
     (r"boost/asio/signal_set\.hpp", ("agent/main_loop.cpp", "agent/front_main.cpp")),
-    (r"boost/asio/ssl/.*", ("agent/host/asio_impl.cpp", "agent/host/http_client.cpp")),
+    (r"boost/asio/ssl/.*", HTTP_CLIENTS),
     (r"boost/asio/.*", ("agent/host/",)),
-    (r"boost/beast/.*", ("agent/host/asio_impl.cpp", "agent/host/http_client.cpp")),
+    (r"boost/beast/.*", HTTP_CLIENTS),
     (r"boost/process/.*", ("agent/host/asio_impl.cpp", "agent/host/process.cpp")),
     (r"boost/json.*", ("agent/host/json.cpp",)),
     (
         r"openssl/.*",
-        ("agent/host/crypto.cpp", "agent/host/http_client.cpp", "agent/host/tls_server.cpp"),
+        (*HTTP_CLIENTS, "agent/host/crypto.cpp", "agent/host/tls_server.cpp"),
     ),
     (r"toml\+\+/.*", ("agent/host/toml.cpp",)),
     (r"argon2\.h", ("agent/host/password_hash.cpp",)),
     (r"CLI/.*", ("agent/command_line.cpp",)),
+    (r"nss\.h", ("agent/host/https_client.cpp",)),
     # The language's and the system's.
     (r"[a-z_]+", EVERYWHERE),
     (r"(arpa|linux|netinet|sys)/[a-z_]+\.h", EVERYWHERE),

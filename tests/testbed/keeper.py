@@ -11,6 +11,7 @@ usage: keeper.py TREE [systemd-nspawn options]
 
     {"do": "boot"}   starts the VM on its disk       {"do": "stay"}   outlives the owner
     {"do": "kill"}   a crash: all its processes die  {"do": "stop"}   takes everything away, ends
+    {"do": "serve"}  the metadata server alone, for a VM that another program boots
 """
 
 import contextlib
@@ -94,6 +95,8 @@ class Keeper:
             case "kill":
                 self._kill()
                 self._write_state()
+            case "serve":
+                self._start_emulator()
             case "stay":
                 self._stays = True
             case unknown:

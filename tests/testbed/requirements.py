@@ -6,6 +6,7 @@ clang-tidy, selenium and a websocket client, pinned, from the machine's Python p
 Go that is new enough from its module proxy.
 """
 
+import functools
 import hashlib
 import os
 import pathlib
@@ -46,16 +47,21 @@ DEBIAN = {
         "chromium",
         "chromium-driver",
         "cmake",
+        "curl",
         "dpkg-dev",
+        "e2fsprogs",
         "git",
         "gnupg",
         "openssl",
+        "patchelf",
         "python3-pip",
         "strace",
         "systemd",
     ],
+    "qemu": ["e2fsprogs", "qemu-system-x86"],
     "lint": ["python3-pip"],
 }
+KERNEL = "linux-image-cloud-amd64"  # for the true VM; unpacked, never installed
 CATCH2 = "3.7"
 CATCH2_SUITE = "trixie"
 GO = (1, 26, 0)
@@ -194,6 +200,7 @@ def _said(command: list[str]) -> str:
     ).stdout
 
 
+@functools.cache
 def debian_files(package: str) -> pathlib.Path:
     """The files of a Debian package, unpacked, from the machine's own archive; none of it is run."""
     known = _said(["apt-cache", "show", "--no-all-versions", package])
@@ -208,6 +215,15 @@ def debian_files(package: str) -> pathlib.Path:
         _run(["dpkg-deb", "--extract", str(archive), str(directory)], f"{archive} could not be unpacked")
 
     return cache.entry(f"deb-{package}-{versions[0].replace(':', '-')}", make)
+
+
+@functools.cache
+def kernel() -> pathlib.Path:
+    """The files of Debian's kernel for clouds: boot/vmlinuz-RELEASE and lib/modules/RELEASE."""
+    needs = re.findall(r"^ *Depends: (linux-image-\S+)", _said(["apt-cache", "depends", KERNEL]), re.M)
+    if not needs:
+        raise Missing(f"the machine's package lists do not have {KERNEL}: run apt-get update")
+    return debian_files(needs[0])
 
 
 def _debian_source(package: str, suite: str, work: pathlib.Path) -> pathlib.Path:

@@ -86,6 +86,7 @@ TEST_CASE("command line: help and the version are answers, not failures", "[unit
                                       "cert",
                                       "check",
                                       "password",
+                                      "shell",
                                       "retry",
                                       "hold",
                                       "release",
@@ -156,8 +157,17 @@ TEST_CASE("command line: commands without options are themselves", "[unit][comma
     parsed_as<command_line::Cert>({"cert"});
     CHECK_FALSE(parsed_as<command_line::Password>({"password"}).set);
     CHECK(parsed_as<command_line::Password>({"password", "--set"}).set);
+    CHECK_FALSE(parsed_as<command_line::Password>({"password"}).for_old_notebook);
+    CHECK(
+        parsed_as<command_line::Password>({"password", "--for", "notebook-6.0"}).for_old_notebook);
+    CHECK(parsed_as<command_line::Answer>({"password", "--for", "notebook-7"}).exit_code == 64);
     parsed_as<command_line::Release>({"release"});
     parsed_as<command_line::ProbeWorker>({"worker", "probe"});
+    parsed_as<command_line::AccountWorker>({"worker", "account"});
+    parsed_as<command_line::BucketWorker>({"worker", "bucket"});
+    CHECK(parsed_as<command_line::RequirementsWorker>({"worker", "requirements", "-"}).file == "-");
+    CHECK(parsed_as<command_line::ShellWorker>({"worker", "shell", "/opt/x"}).prefix == "/opt/x");
+    CHECK(parsed_as<command_line::ShellWorker>({"worker", "shell", "--complete", "/x"}).complete);
     CHECK(parsed_as<command_line::EnvironmentWorker>({"worker", "environment", "/opt/jupyter"})
               .prefix == "/opt/jupyter");
 }
@@ -202,29 +212,13 @@ TEST_CASE("command line: the units say what their processes need to know", "[uni
               .backend == "/run/other.sock");
 }
 
-TEST_CASE("command line: a duration is a number and its unit", "[unit][commands]") {
-    struct Row {
-        std::string text;
-        std::optional<std::chrono::milliseconds> duration;
-    };
-    const auto row = GENERATE(Row{"0s", 0ms},
-                              Row{"1500ms", 1500ms},
-                              Row{"90s", 90s},
-                              Row{"10m", 10min},
-                              Row{"2h", 2h},
-                              Row{"31536000h", 31'536'000h},
-                              Row{"", {}},
-                              Row{"s", {}},
-                              Row{"10", {}},
-                              Row{"10 s", {}},
-                              Row{" 10s", {}},
-                              Row{"10sec", {}},
-                              Row{"10d", {}},
-                              Row{"1.5h", {}},
-                              Row{"-1s", {}},
-                              Row{"+1s", {}},
-                              Row{"1h30m", {}},
-                              Row{"31536001s", {}},
-                              Row{"99999999999999999999s", {}});
-    CHECK(command_line::parse_duration(row.text) == row.duration);
+TEST_CASE("command line: what stands after -- is the shell's command, whatever it is called",
+          "[unit][commands]") {
+    CHECK(parsed_as<command_line::Shell>({"shell"}).command.empty());
+    CHECK(parsed_as<command_line::Shell>({"shell", "--", "python", "-c", "print(1)", "--set"})
+              .command == Words{"python", "-c", "print(1)", "--set"});
+    CHECK(parsed_as<command_line::Shell>({"shell", "--", "status", "--json"}).command ==
+          Words{"status", "--json"});
+    CHECK(parsed_as<command_line::Shell>({"shell", "--", "ls", "--", "-x"}).command ==
+          Words{"ls", "--", "-x"});
 }

@@ -1,6 +1,8 @@
 #include "agent/daemon.hpp"
+#include "agent/ports/documents.hpp"
 #include "agent/ports/layout.hpp"
 #include "agent/report/machine_file.hpp"
+#include "agent/report/timeline.hpp"
 #include "tests/fakes/fake_accounts.hpp"
 #include "tests/fakes/fake_clock.hpp"
 #include "tests/fakes/fake_commands.hpp"
@@ -10,6 +12,8 @@
 #include "tests/fakes/fake_notifier.hpp"
 #include "tests/fakes/fake_privileges.hpp"
 #include "tests/fakes/fake_services.hpp"
+#include "tests/fakes/fake_terminals.hpp"
+#include "tests/support/result_value.hpp"
 #include "tests/support/run_coroutine.hpp"
 #include "tests/support/temp_root.hpp"
 
@@ -30,6 +34,7 @@
 
 using namespace agent;
 using namespace agent::test;
+using namespace std::chrono_literals;
 using Outcome = ControlAnswer::Outcome;
 using Catch::Matchers::ContainsSubstring;
 
@@ -95,8 +100,17 @@ public:
                 return word.starts_with("STATUS=" + beginning);
             });
     }
+    // As its file says it.
+    [[nodiscard]] Status status() const {
+        return status_from(
+                   parse_json(read_file(root() / layout::status_file).value().value()).value())
+            .value();
+    }
     boost::asio::awaitable<ControlAnswer> retry(std::string step = {}) {
         return control.ask({0, 1}, {ControlRequest::Verb::retry, std::move(step), {}});
+    }
+    boost::asio::awaitable<ControlAnswer> hold(std::chrono::seconds duration) {
+        return control.ask({0, 1}, {ControlRequest::Verb::hold, {}, duration});
     }
 
     boost::asio::io_context io;
@@ -116,6 +130,7 @@ public:
     FakeClock last_clock;
     FakeNotifier notifier;
     FakePrivileges privileges;
+    FakeTerminals terminals;
     FakeControlServer control{stop_.get_token()};
     Daemon daemon{{io,
                    root_.root(),
@@ -127,10 +142,12 @@ public:
                    metadata,
                    notifier,
                    privileges,
+                   terminals,
                    control,
                    last_metadata,
                    last_clock,
-                   stop_.get_token()}};
+                   stop_.get_token(),
+                   [this] { stop_.request_stop(); }}};
 };
 
 } // namespace
@@ -216,6 +233,19 @@ TEST_CASE("daemon: the summary is one bounded line, whatever a step says", "[uni
     CHECK_THAT(summary, ContainsSubstring("two lines?[31m"));
 }
 
+TEST_CASE("daemon: the summary says that the machine is going to stop", "[unit][daemon]") {
+    const std::string stop = "powers off at 12:10 UTC unless held";
+    Status status;
+    status.state = MachineState::ready;
+    status.url = "https://203.0.113.7:8888/";
+    CHECK(summarise(status, stop) ==
+          "ready at https://203.0.113.7:8888/; powers off at 12:10 UTC unless held");
+    status.state = MachineState::failed;
+    status.problem = Problem{"python_packages", "permanent", "no solution found", "correct it"};
+    CHECK(summarise(status, stop) == "failed (powers off at 12:10 UTC unless held): "
+                                     "python_packages: no solution found");
+}
+
 TEST_CASE("daemon: a retry says what will run", "[unit][daemon]") {
     Status status;
     const std::vector<std::string> steps{"apt_packages", "python", "ready"};
@@ -278,7 +308,8 @@ TEST_CASE("daemon: a retry runs what failed again, on the configuration of now",
 
 TEST_CASE("daemon: what anybody may know lies beside the status", "[unit][daemon]") {
     Machine machine;
-    machine.configure("[python]\nkind = \"none\"\n[jupyter]\nport = 443\n");
+    machine.configure("[python]\nkind = \"none\"\n[jupyter]\nport = 443\n"
+                      "[network]\nproxy = \"http://proxy.example.com:3128\"\n");
     std::filesystem::create_directories(machine.root() / "/dev");
     std::ofstream{machine.root() / layout::console};
     const auto people = [](Machine& vm) -> boost::asio::awaitable<void> {
@@ -291,6 +322,7 @@ TEST_CASE("daemon: what anybody may know lies beside the status", "[unit][daemon
     CHECK(card->port == 443);
     CHECK(card->reach == Reach::this_machine);
     CHECK(card->landing == "lab");
+    CHECK(card->variables.at("https_proxy") == "http://proxy.example.com:3128");
     const auto certificate = read_file(machine.root() / layout::public_certificate);
     REQUIRE((certificate.has_value() && certificate->has_value()));
     CHECK_THAT(**certificate, ContainsSubstring("BEGIN CERTIFICATE"));
@@ -298,4 +330,160 @@ TEST_CASE("daemon: what anybody may know lies beside the status", "[unit][daemon
     const auto console = read_file(machine.root() / layout::console);
     CHECK_THAT(console->value_or(""), ContainsSubstring("agent: tls_certificate: applied in "));
     CHECK_THAT(console->value_or(""), ContainsSubstring("\nagent: ready"));
+}
+
+TEST_CASE("daemon: its timeline has the run, each step that needed another, and how they ended",
+          "[unit][daemon]") {
+    Machine machine;
+    machine.configure("[apt]\npackages = [\"git\"]\n[python]\nkind = \"none\"\n");
+    machine.commands.when({"update"}).exits(100, "", "E: Temporary failure resolving 'x'\n");
+    machine.live(machine.until([&] { return machine.said("failed") > 0; }));
+    const auto timeline = make_timeline(read_timeline(machine.root()).value());
+    REQUIRE(timeline);
+    const auto apt =
+        std::find_if(timeline->rows.begin(), timeline->rows.end(), [](const Timeline::Row& row) {
+            return row.id == "apt_packages";
+        });
+    REQUIRE(apt != timeline->rows.end());
+    CHECK(apt->needs == std::vector<std::string>{"disk_space", "apt_repositories"});
+    CHECK(apt->after == "apt_repositories");
+    CHECK(apt->state == "failed");
+    CHECK(apt->retries == 11);
+    CHECK(apt->critical);
+    CHECK_FALSE(timeline->everything);
+}
+
+TEST_CASE("daemon: a preempted VM says so, and what that interrupted", "[unit][daemon]") {
+    Machine machine;
+    machine.configure("[apt]\npackages = [\"git\"]\n[python]\nkind = \"none\"\n");
+    machine.commands.when({"update"})
+        .exits(100, "", "E: Temporary failure resolving 'deb.debian.org'\n")
+        .does([&](const Command&) { machine.metadata.set_preempted(); });
+    run_coroutine(machine.io, machine.daemon.run());
+    CHECK(machine.said("stopping; GCE preempts this VM; interrupted:apt_packages") == 1);
+    const std::string report = machine.last_metadata.told("report");
+    CHECK_THAT(report, ContainsSubstring(R"("state":"stopping")"));
+    CHECK_THAT(report, ContainsSubstring("interrupted:apt_packages"));
+    CHECK_THAT(report, ContainsSubstring("the next boot goes on where this one was"));
+}
+
+TEST_CASE("daemon: a stop of a machine that makes nothing interrupts nothing", "[unit][daemon]") {
+    Machine machine;
+    machine.configure("[python]\nkind = \"none\"\n");
+    const auto people = [](Machine& vm) -> boost::asio::awaitable<void> {
+        std::function<bool()> condition = [&vm] { return vm.said("ready") == 1; };
+        co_await vm.until(condition);
+    };
+    machine.live(people(machine));
+    CHECK(machine.notifier.words.back() == "STATUS=stopping");
+}
+
+TEST_CASE("daemon: what failed of something passing is said to be tried again, and when",
+          "[unit][daemon]") {
+    Machine machine;
+    machine.configure("[apt]\npackages = [\"git\"]\n[python]\nkind = \"none\"\n");
+    machine.commands.when({"update"})
+        .exits(100, "", "E: Temporary failure resolving 'deb.debian.org'\n");
+    const auto people = [](Machine& vm) -> boost::asio::awaitable<void> {
+        std::function<bool()> condition = [&vm] { return vm.said("failed: apt_packages") == 1; };
+        co_await vm.until(condition);
+    };
+    machine.live(people(machine));
+    const auto status = read_file(machine.root() / layout::status_file);
+    CHECK_THAT(status->value_or(""), ContainsSubstring("; it is tried again by itself at 20"));
+}
+
+TEST_CASE("daemon: a failed machine that is going to stop says so wherever it says anything",
+          "[unit][daemon]") {
+    Machine machine;
+    // Also a configuration that is not valid counts as far as it can be read.
+    const auto [config, problem] =
+        GENERATE(std::pair{"[apt]\npackages = [\"no-such-package\"]\n[python]\nkind = \"none\"\n",
+                           "apt knows no package no-such-package"},
+                 std::pair{"[python]\nkind = \"nine\"\n", "`python.kind`"});
+    machine.configure(config + std::string{"[limits]\non_failure = \"stop\"\ngrace = \"30m\"\n"});
+    machine.commands.when({"install"})
+        .exits(100, "", "E: Unable to locate package no-such-package\n");
+    const auto people = [](Machine& vm) -> boost::asio::awaitable<void> {
+        std::function<bool()> condition = [&vm] { return vm.said("failed (powers off at ") == 1; };
+        co_await vm.until(condition);
+        const auto status = vm.status();
+        CHECK_THAT(status.problem->next, ContainsSubstring("it powers off at "));
+        CHECK_THAT(status.problem->next, ContainsSubstring(" unless held: `agent hold 2h`; "));
+        CHECK(vm.terminals.told.size() == 1);
+
+        auto answer = co_await vm.hold(2h);
+        CHECK(answer.outcome == Outcome::accepted);
+        condition = [&vm] {
+            return vm.status().problem->next.find(" unless held longer: ") != std::string::npos;
+        };
+        co_await vm.until(condition);
+
+        vm.configure("[python]\nkind = \"none\"\n");
+        vm.daemon.reload();
+        condition = [&vm] { return vm.said("ready; no Jupyter") == 1; };
+        co_await vm.until(condition);
+    };
+    machine.live(people(machine));
+    CHECK(machine.said(std::string{"failed ("}) >= 1);
+    CHECK_THAT(machine.terminals.told.front(), ContainsSubstring(problem));
+    CHECK(machine.services.orders.end() ==
+          std::find(machine.services.orders.begin(), machine.services.orders.end(), "poweroff"));
+}
+
+TEST_CASE("daemon: a member of an instance group says that it stays up", "[unit][daemon]") {
+    Machine machine;
+    machine.metadata.facts->instance_attributes = {
+        {"created-by", "projects/1/zones/z/instanceGroupManagers/workers"},
+        {"agent-config", "schema = 1\n[python]\nkind = 9\n[limits]\non_failure = \"stop\"\n"}};
+    const auto people = [](Machine& vm) -> boost::asio::awaitable<void> {
+        const std::function<bool()> condition = [&vm] {
+            return vm.said("failed (stays up, for instance group workers would replace it)") == 1;
+        };
+        co_await vm.until(condition);
+        const auto status = vm.status();
+        CHECK_THAT(status.problem->next,
+                   ContainsSubstring("it does not power off although its setup has failed"));
+    };
+    machine.live(people(machine));
+    CHECK(machine.terminals.told.empty());
+}
+
+TEST_CASE("daemon: a setup that has had its time has failed for good", "[unit][daemon]") {
+    Machine machine;
+    machine.configure("[apt]\npackages = [\"git\"]\n[python]\nkind = \"none\"\n"
+                      "[limits]\nsetup = \"1m\"\non_failure = \"stop\"\n");
+    machine.commands.when({"update"})
+        .exits(100, "", "E: Temporary failure resolving 'deb.debian.org'\n")
+        .does([&](const Command&) { machine.clock.advance(61s); });
+    const auto people = [](Machine& vm) -> boost::asio::awaitable<void> {
+        const std::function<bool()> condition = [&vm] {
+            return vm.said("failed (powers off at ") == 1;
+        };
+        co_await vm.until(condition);
+        const auto status = vm.status();
+        CHECK(status.problem->step == "apt_packages");
+        CHECK_THAT(status.problem->message,
+                   ContainsSubstring("the setup was not done within its limit of 60 s"));
+        CHECK_THAT(status.problem->next, !ContainsSubstring("tried again by itself"));
+        CHECK(vm.commands.all_with("update").size() == 1);
+    };
+    machine.live(people(machine));
+}
+
+TEST_CASE("daemon: what is tried again by itself stops no machine", "[unit][daemon]") {
+    Machine machine;
+    machine.configure("[apt]\npackages = [\"git\"]\n[python]\nkind = \"none\"\n"
+                      "[limits]\non_failure = \"stop\"\n");
+    machine.commands.when({"update"})
+        .exits(100, "", "E: Temporary failure resolving 'deb.debian.org'\n");
+    const auto people = [](Machine& vm) -> boost::asio::awaitable<void> {
+        const std::function<bool()> condition = [&vm] {
+            return vm.said("failed: apt_packages") == 1;
+        };
+        co_await vm.until(condition);
+    };
+    machine.live(people(machine));
+    CHECK(machine.said("failed (") == 0);
+    CHECK(machine.terminals.told.empty());
 }

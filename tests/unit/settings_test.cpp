@@ -125,6 +125,20 @@ TEST_CASE("settings: every key is read", "[unit][settings]") {
                                            "prefix = \"/srv/py\"\n"
                                            "packages = [\"Pandas >= 2, <3\", \"dask[complete]\"]\n"
                                            "index_url = \"https://pypi.example.com:8443/simple/\"\n"
+                                           "version = \"3.12\"\n"
+                                           "requirements = \"/etc/r.txt\"\n"
+                                           "constraints = \"/etc/c.txt\"\n"
+                                           "[[python.index]]\n"
+                                           "name = \"torch-cpu\"\n"
+                                           "url = \"https://i.example.com/whl/cpu\"\n"
+                                           "packages = [\"Torch\", \"torch.vision\"]\n"
+                                           "[[python.environment]]\n"
+                                           "name = \"old\"\n"
+                                           "version = \"3.9\"\n"
+                                           "packages = [\"numpy ; python_version<'3.9'\", "
+                                           "\"numpy>2;python_version >= '3.9'\"]\n"
+                                           "requirements = \"/etc/old.txt\"\n"
+                                           "constraints = \"/etc/old-c.txt\"\n"
                                            "[jupyter]\n"
                                            "interface = \"notebook\"\n"
                                            "directory = \"work\"\n"
@@ -163,6 +177,22 @@ TEST_CASE("settings: every key is read", "[unit][settings]") {
     CHECK(settings.python.prefix == "/srv/py");
     CHECK(settings.python.packages == std::vector<std::string>{"Pandas>=2,<3", "dask[complete]"});
     CHECK(settings.python.index_url == "https://pypi.example.com:8443/simple/");
+    CHECK(settings.python.version == "3.12");
+    CHECK(settings.python.requirements == "/etc/r.txt");
+    CHECK(settings.python.constraints == "/etc/c.txt");
+    REQUIRE(settings.python.indexes.size() == 1);
+    const auto& index = settings.python.indexes.front();
+    CHECK(index.name == "torch-cpu");
+    CHECK(index.url == "https://i.example.com/whl/cpu");
+    CHECK(index.packages == std::vector<std::string>{"torch", "torch-vision"});
+    REQUIRE(settings.python.environments.size() == 1);
+    const auto& old = settings.python.environments.front();
+    CHECK(old.name == "old");
+    CHECK(old.version == "3.9");
+    CHECK(old.packages == std::vector<std::string>{"numpy; python_version<'3.9'",
+                                                   "numpy>2; python_version >= '3.9'"});
+    CHECK(old.requirements == "/etc/old.txt");
+    CHECK(old.constraints == "/etc/old-c.txt");
     CHECK(settings.jupyter.interface == agent::JupyterInterface::notebook);
     CHECK(settings.jupyter.directory == "work");
     CHECK(settings.jupyter.port == 443);
@@ -478,8 +508,9 @@ TEST_CASE("settings: numbers and words out of range are refused", "[unit][settin
          "E1205 2:8 5 `jupyter.port`: expected 443 or 1024 to 65535, found 70000",
          "write 443, or one such as 8888"},
         {"[python]\nkind = \"Venv\"",
-         "E1206 2:8 6 `python.kind`: expected \"venv\" or \"none\", found `Venv`",
-         "did you mean `venv`? write \"venv\" or \"none\""},
+         "E1206 2:8 6 `python.kind`: expected \"anaconda\" or \"miniforge\" or \"venv\" or "
+         "\"none\", found `Venv`",
+         "did you mean `venv`? write \"anaconda\" or \"miniforge\" or \"venv\" or \"none\""},
         {"[jupyter]\ninterface = \"classic\"",
          "E1206 2:13 9 `jupyter.interface`: expected \"lab\" or \"notebook\", found `classic`",
          "write \"lab\" or \"notebook\""},
@@ -660,7 +691,11 @@ TEST_CASE("settings: a list of Python packages holds names and versions only", "
         {"./pandas", "E1304"},
         {"pandas.whl", "E1304"},
         {"pandas\\n--pre", "E1304"},
-        {"pandas; python_version > '3'", "E1304"},
+        {"pandas; extra == 'test'", "E1303"},
+        {"pandas;", "E1303"},
+        {"; python_version > '3'", "E1303"},
+        {"-r x; python_version > '3'", "E1304"},
+        {"https://x/y.whl ; python_version > '3'", "E1304"},
         {"pandas numpy", "E1303"},
         {"pandas 1.5", "E1303"},
         {"pandas=1.5", "E1303"},
@@ -679,6 +714,8 @@ TEST_CASE("settings: a list of Python packages holds names and versions only", "
         {"$(id)", "E1303"},
         {"sklearn", "E1305"},
         {"SKLearn==1", "E1305"},
+        {"tensorflow-gpu", "E1305"},
+        {"python>=3.8", "E1303"},
     }));
     CAPTURE(entry);
     const auto diagnostics = refused(one("[python]\npackages = [\"" + entry + "\"]"));
@@ -698,6 +735,7 @@ TEST_CASE("settings: Python packages keep their extras and versions", "[unit][se
         {"keras==3.*", "keras==3.*"},
         {"x1===2.0-special", "x1===2.0-special"},
         {"y1 == v1!2.0rc1.post2.dev3", "y1==v1!2.0rc1.post2.dev3"},
+        {"x1[a] >= 2 ;  os_name == 'posix' ", "x1[a]>=2; os_name == 'posix'"},
     }));
     CHECK(accepted(one("[python]\npackages = [\"" + entry + "\"]")).python.packages ==
           std::vector<std::string>{text});
@@ -723,6 +761,136 @@ TEST_CASE("settings: a list names everything once and stays within its bounds",
          ""},
     }));
     check_refused(wrong);
+}
+
+TEST_CASE("settings: what is imported or retired is met by the name that is installed",
+          "[unit][settings]") {
+    const Case wrong = GENERATE(values<Case>({
+        {"[python]\npackages = [\"sklearn\"]",
+         "E1305 2:13 9 `python.packages[0]`: `sklearn` is what Python imports, not what is "
+         "installed",
+         "write scikit-learn"},
+        {"[[python.environment]]\nname = \"a\"\npackages = [\"PyTorch>=2\"]",
+         "E1305 3:13 12 `python.environment[0].packages[0]`: `PyTorch` is a name under which "
+         "nothing of use is published any more",
+         "write torch"},
+    }));
+    check_refused(wrong);
+}
+
+TEST_CASE("settings: environments and indexes are told apart by name, and none is idle",
+          "[unit][settings]") {
+    const std::string index = "url = \"https://i.example/simple\"\n";
+    const Case wrong = GENERATE_COPY(values<Case>({
+        {"[[python.environment]]\nname = \"a\"\n[[python.environment]]\nname = \"a\"",
+         "E1209 4:8 3 `python.environment[1].name`: `a` is listed twice: first at line 2, column 8",
+         "keep one of the two"},
+        {"[[python.environment]]\nname = \"python3\"",
+         "E1332 2:8 9 `python.environment[0].name`: `python3` is the name of Jupyter's own Python",
+         "choose another; its packages go into `packages` of [python]"},
+        {"[python]\nkind = \"none\"\n[[python.environment]]\nname = \"a\"",
+         "E1207 3:1 22 `python.environment` would never be installed: `python.kind` is \"none\" at "
+         "line 2, column 8",
+         "write kind = \"venv\", or remove the packages"},
+        {"[[python.index]]\nname = \"a\"\n" + index + "packages = [\"x1\"]\n" +
+             "[[python.index]]\nname = \"b\"\n" + index + "packages = [\"X1\"]",
+         "E1209 8:13 4 `python.index[1].packages[0]`: `x1` is listed twice: first at line 4, "
+         "column 13",
+         "keep one of the two"},
+        {"[[python.index]]\nname = \"a\"\n" + index + "packages = []",
+         "E1210 1:1 16 `python.index[0].packages` names none",
+         "name those that come from this index, such as packages = [\"torch\"]"},
+    }));
+    check_refused(wrong);
+}
+
+TEST_CASE("settings: a Debian package that is named twice is taken once, with a warning",
+          "[unit][settings]") {
+    const auto read = agent::read_configuration(one(
+        "schema = 1\n[apt]\npackages = [\"libxrandr2\", \"g++=1\", \"libxrandr2\", \"g++=1\"]"));
+    CHECK(read.is_valid());
+    CHECK(read.settings.apt.packages == std::vector<std::string>{"libxrandr2", "g++=1"});
+    REQUIRE(read.diagnostics.size() == 2);
+    CHECK(brief(read.diagnostics.front()) == "W1411 3:36 12 `apt.packages[2]`: `libxrandr2` is "
+                                             "listed twice: first at line 3, column 13");
+}
+
+TEST_CASE("settings: an index for what nobody asks for is a warning, a file may ask for it",
+          "[unit][settings]") {
+    const std::string index = "[[python.index]]\nname = \"a\"\nurl = \"https://i.example/simple\"\n"
+                              "packages = [\"torch\", \"x1\"]\n";
+    const auto warnings = [&](const std::string& text) {
+        std::vector<std::string> told;
+        for (const Diagnostic& diagnostic : agent::read_configuration(one(text)).diagnostics)
+            if (diagnostic.severity == agent::Severity::warning)
+                told.push_back(brief(diagnostic));
+        return told;
+    };
+    CHECK(warnings("[python]\npackages = [\"x1\"]\n" + index) ==
+          std::vector<std::string>{"W1410 6:12 1 `python.index[0].packages`: nothing asks for "
+                                   "`torch`, so it does not come from here"});
+    CHECK(warnings("[[python.environment]]\nname = \"b\"\npackages = [\"torch>=2\", \"x1\"]\n" +
+                   index)
+              .empty());
+    CHECK(warnings("[python]\nrequirements = \"/etc/r.txt\"\n" + index).empty());
+}
+
+TEST_CASE("settings: a list of packages may be an object of a bucket", "[unit][settings]") {
+    const std::string object = GENERATE(as<std::string>{},
+                                        "gs://my-bucket/environment.yml",
+                                        "gs://abc/a b?#%/ä.yml",
+                                        "gs://1.example.com/lists//../.yml",
+                                        "gs://my_project.example-1/.yml");
+    for (const char* key : {"requirements", "constraints", "environment_file"}) {
+        const std::string line = std::string{key} + " = \"" + object + "\"\n";
+        const Settings settings =
+            accepted(one("schema = 1\n[python]\nkind = \"miniforge\"\n" + line +
+                         "[[python.environment]]\nname = \"a\"\n" + line));
+        const auto& python = settings.python;
+        const auto& other = python.environments.front();
+        CHECK(python.requirements.string() + python.constraints.string() +
+                  python.environment_file.string() ==
+              object);
+        CHECK(other.requirements.string() + other.constraints.string() +
+                  other.environment_file.string() ==
+              object);
+    }
+}
+
+TEST_CASE("settings: what a bucket or an object cannot be called is refused", "[unit][settings]") {
+    const std::string hint_of_bucket = "3 to 63 characters of a-z, 0-9, - _ and ., beginning and "
+                                       "ending with a letter or a digit";
+    const std::string hint_of_object = "such as gs://my-bucket/path/requirements.txt";
+    struct Wrong {
+        std::string value;
+        std::string message;
+        std::string hint;
+    };
+    const auto wrong = GENERATE_COPY(
+        Wrong{"gs://", "no bucket is named behind gs://", hint_of_object},
+        Wrong{"gs://b-1.c-/o",
+              "`b-1.c-` begins or ends with what no bucket's name does",
+              hint_of_bucket},
+        Wrong{"gs://b.-c/o", "`b.-c` has a dot where no bucket's name has one", hint_of_bucket},
+        Wrong{"gs://" + std::string(64, 'a') + "/o",
+              "the bucket's name is longer than 63 characters",
+              hint_of_bucket},
+        Wrong{"gs://my-bucket/" + std::string(1025, 'o'),
+              "the object's name is longer than 1024 bytes",
+              hint_of_object},
+        Wrong{"gs://my-bucket/.", "no object can be called `.`", hint_of_object},
+        Wrong{"gs://my-bucket/a/",
+              "a folder of a bucket is named, and no object in it",
+              hint_of_object},
+        Wrong{"gs://my-bucket/", "a bucket is named, and no object in it", hint_of_object});
+    const auto diagnostics =
+        refused(one("schema = 1\n[python]\nrequirements = \"" + wrong.value + "\"\n"));
+    REQUIRE(diagnostics.size() == 1);
+    CHECK(diagnostics.front().code == "E1318");
+    CHECK(diagnostics.front().position.line == 3);
+    CHECK(diagnostics.front().position.column == 16);
+    CHECK(diagnostics.front().message == "`python.requirements`: " + wrong.message);
+    CHECK(diagnostics.front().hint == wrong.hint);
 }
 
 TEST_CASE("settings: a list of apt packages holds names and versions only", "[unit][settings]") {
@@ -940,4 +1108,94 @@ TEST_CASE("settings: control and direction characters of a document never reach 
     const std::string shown =
         rendered(one("[machine]\nuser = \"a\xE2\x80\xAE\xC2\x9B\" # \xEF\xBB\xBF\n"));
     CHECK(shown.find(" 2 | user = \"a??\" # ?\n") != std::string::npos);
+}
+
+TEST_CASE("settings: an argon2 hash is refused where only an old notebook is asked for",
+          "[unit][settings]") {
+    struct Row {
+        std::string interface;
+        std::string packages;
+        bool refused;
+    };
+    const auto row =
+        GENERATE(Row{"notebook", R"("notebook==6.0.3")", true},
+                 Row{"notebook", R"("pandas", "Notebook == 6.0.*")", true},
+                 Row{"notebook", R"("notebook>=5.7,<6.1")", true},
+                 Row{"notebook", R"("notebook<6")", true},
+                 Row{"notebook", R"("notebook<=6.0.3")", true},
+                 Row{"notebook", R"("notebook~=6.0.1")", true},
+                 Row{"notebook", R"("notebook~=5.7")", true},
+                 Row{"notebook", R"("notebook==5.*")", true},
+                 Row{"lab", R"("jupyterlab<3", "notebook==6.0.3")", true},
+                 Row{"notebook", R"("notebook~=6.0")", false},
+                 Row{"notebook", R"("notebook==6.*")", false},
+                 Row{"notebook", R"("notebook==6.4.12")", false},
+                 Row{"notebook", R"("notebook!=6.0.3")", false},
+                 Row{"notebook", R"("notebook>=6.0.3")", false},
+                 Row{"notebook", R"("notebook<7")", false},
+                 Row{"notebook", R"("notebook==6.0.3; python_version < '3.8'")", false},
+                 Row{"notebook", R"("notebook")", false},
+                 Row{"notebook", "", false},
+                 // What is asked for is made of jupyter_server.
+                 Row{"lab", R"("notebook==6.0.3")", false},
+                 Row{"lab", R"("jupyterlab>=4", "notebook==6.0.3")", false},
+                 // Which notebook it gets, only the resolver knows.
+                 Row{"lab", R"("jupyterlab==2.3.2")", false});
+    INFO(row.interface << ": " << row.packages);
+    const auto with = [&](const std::string& hash) {
+        return one("schema = 1\n[python]\npackages = [" + row.packages +
+                   "]\n[jupyter]\ninterface = \"" + row.interface + "\"\npassword_hash = \"" +
+                   hash + "\"\n");
+    };
+    const std::string salted = "sha256:0123456789abcdef:" + std::string(64, 'a');
+    CHECK(accepted(with(salted)).jupyter.password_hash == salted);
+    if (!row.refused) {
+        accepted(with(argon2_hash));
+        return;
+    }
+    const auto found = refused(with(argon2_hash));
+    REQUIRE(found.size() == 1);
+    CHECK(found.front().code == "E1341");
+    CHECK(found.front().position.line == 6);
+    CHECK(found.front().hint.find("agent password --for notebook-6.0") != std::string::npos);
+    CHECK(found.front().message.find("wGXBZ8") == std::string::npos);
+}
+
+TEST_CASE("settings: an Anaconda before 2020.11 has an old notebook, unless another is asked for",
+          "[unit][settings]") {
+    struct Row {
+        std::string installer;
+        std::string packages;
+        bool refused;
+    };
+    const auto row = GENERATE(Row{"Anaconda3-2019.10-Linux-x86_64.sh", R"("pandas")", true},
+                              Row{"Anaconda3-2020.07-Linux-x86_64.sh", "", true},
+                              Row{"Anaconda3-2020.11-Linux-x86_64.sh", "", false},
+                              Row{"Anaconda3-2024.10-1-Linux-x86_64.sh", "", false},
+                              Row{"Anaconda3-2019.10-Linux-x86_64.sh", R"("jupyterlab>=3")", false},
+                              Row{"Anaconda3-2019.10-Linux-x86_64.sh", R"("notebook>=6.1")", false},
+                              Row{"Miniforge3-Linux-x86_64.sh", "", false});
+    INFO(row.installer << ": " << row.packages);
+    const auto sources =
+        one("schema = 1\n[python]\nkind = \"anaconda\"\naccept_terms = true\n"
+            "installer = \"https://repo.anaconda.com/archive/" +
+            row.installer + "\"\nsha256 = \"" + std::string(64, 'a') + "\"\npackages = [" +
+            row.packages + "]\n[jupyter]\npassword_hash = \"" + argon2_hash + "\"\n");
+    if (!row.refused) {
+        accepted(sources);
+        return;
+    }
+    const auto found = refused(sources);
+    REQUIRE(found.size() == 1);
+    CHECK(found.front().code == "E1341");
+    CHECK(found.front().message.find("the notebook of `Anaconda3-20") != std::string::npos);
+}
+
+TEST_CASE("settings: sha1 is refused with the command that makes what an old notebook reads",
+          "[unit][settings]") {
+    const auto found =
+        refused(one("schema = 1\n[jupyter]\npassword_hash = "
+                    "\"sha1:0123456789ab:da39a3ee5e6b4b0d3255bfef95601890afd80709\""));
+    REQUIRE(found.size() == 1);
+    CHECK(found.front().hint.find("agent password --for notebook-6.0") != std::string::npos);
 }

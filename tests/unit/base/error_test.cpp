@@ -35,8 +35,10 @@ TEST_CASE("error: what is full or read-only has its own remedy", "[unit][base]")
         int number;
         std::string next;
     };
-    const auto row = GENERATE(
-        Row{ENOSPC, "free disk space"}, Row{EDQUOT, "free disk space"}, Row{EROFS, "read-only"});
+    const auto row = GENERATE(Row{ENOSPC, "free disk space"},
+                              Row{EDQUOT, "free disk space"},
+                              Row{EROFS, "read-only"},
+                              Row{EIO, "dmesg"});
     const Error error = system_error("writing", row.number);
     CHECK(error.kind == ErrorKind::permanent);
     CHECK_THAT(error.next, ContainsSubstring(row.next));

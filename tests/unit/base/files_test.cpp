@@ -1,4 +1,5 @@
 #include "agent/base/files.hpp"
+#include "agent/base/unique_fd.hpp"
 #include "tests/support/result_value.hpp"
 #include "tests/support/temp_root.hpp"
 
@@ -13,6 +14,8 @@
 #include <set>
 #include <string>
 
+#include <fcntl.h>
+#include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -149,6 +152,30 @@ TEST_CASE("durable_write: a write cut short leaves the old file and no other", "
     CHECK(names_in(root.path()) == std::set<std::string>{"file"});
 }
 
+TEST_CASE("durable_write: what a killed writer left is gone after the first write",
+          "[unit][base]") {
+    const TempRoot root;
+    put(root.path() / ".key.a1B2c3.agent-tmp", "half a k");
+    put(root.path() / ".other.json.XXXXXX.agent-tmp", "");
+    put(root.path() / ".rsync.a1B2c3", "of another program");
+    put(root.path() / "key.a1B2c3.agent-tmp", "of a person");
+    put(root.path() / ".jupyter.agent-python", "a mark of ours");
+    REQUIRE(durable_write(root.path() / "key", "whole").has_value());
+    CHECK(names_in(root.path()) ==
+          std::set<std::string>{
+              ".jupyter.agent-python", ".rsync.a1B2c3", "key", "key.a1B2c3.agent-tmp"});
+}
+
+TEST_CASE("durable_write: what somebody is writing now stays his", "[unit][base]") {
+    const TempRoot root;
+    const fs::path theirs = root.path() / ".key.a1B2c3.agent-tmp";
+    put(theirs, "half a k");
+    const UniqueFd writer{::open(theirs.c_str(), O_WRONLY | O_CLOEXEC)};
+    REQUIRE(::flock(writer.get(), LOCK_EX) == 0);
+    REQUIRE(durable_write(root.path() / "key", "whole").has_value());
+    CHECK(content_of(theirs) == "half a k");
+}
+
 TEST_CASE("durable_write: an owner is given only when one is asked for", "[unit][base]") {
     if (::geteuid() != 0)
         SKIP("only root may give files away");
@@ -273,6 +300,38 @@ TEST_CASE("read_file: only a regular file is read, and nothing blocks", "[unit][
     REQUIRE(read.has_error());
     CHECK(read.error().kind == ErrorKind::permanent);
     CHECK(file_is(path, "x", {.mode = 0644}) == false);
+}
+
+TEST_CASE("read_file: what others own or may write is refused where only ourselves are believed",
+          "[unit][base]") {
+    const TempRoot root;
+    const fs::path file = root.path() / "file";
+    put(file, "text");
+    CHECK(read_file(file, 100, Writers::ourselves).value() == "text");
+    REQUIRE(::chmod(file.c_str(), 0664) == 0);
+    CHECK_THAT(read_file(file, 100, Writers::ourselves).error().message,
+               ContainsSubstring("others than its owner may write it"));
+    CHECK(read_file(file, 100).value() == "text");
+    REQUIRE(::chmod(file.c_str(), 0600) == 0);
+    if (::geteuid() != 0)
+        return; // only root gives files away
+    REQUIRE(::chown(file.c_str(), nobody, nobody) == 0);
+    CHECK_THAT(read_file(file, 100, Writers::ourselves).error().message,
+               ContainsSubstring("belongs to the user with the number 65534"));
+}
+
+TEST_CASE("read_file: what root alone may write is believed by everybody", "[unit][base]") {
+    if (::geteuid() != 0)
+        return; // only root can become another
+    const TempRoot root;
+    REQUIRE(::chmod(root.path().c_str(), 0755) == 0);
+    const fs::path file = root.path() / "file";
+    put(file, "text");
+    REQUIRE(::chmod(file.c_str(), 0644) == 0);
+    REQUIRE(::seteuid(nobody) == 0);
+    const auto read = read_file(file, 100, Writers::ourselves);
+    REQUIRE(::seteuid(0) == 0);
+    CHECK(read.value() == "text");
 }
 
 TEST_CASE("read_file: a device is refused unread", "[unit][base]") {

@@ -1,7 +1,10 @@
 #include "agent/base/unique_fd.hpp"
 #include "agent/commands/password.hpp"
 #include "agent/ports/layout.hpp"
+#include "tests/fakes/fake_accounts.hpp"
+#include "tests/fakes/fake_commands.hpp"
 #include "tests/fakes/fake_control.hpp"
+#include "tests/support/run_coroutine.hpp"
 #include "tests/support/temp_root.hpp"
 
 #include <catch2/catch_test_macros.hpp>
@@ -38,7 +41,7 @@ struct Outcome {
     std::string errors;
 };
 
-Outcome from_pipe(std::string_view text) {
+Outcome from_pipe(std::string_view text, PasswordForm form = PasswordForm::argon2) {
     std::array<int, 2> ends{};
     REQUIRE(::pipe2(ends.data(), O_CLOEXEC) == 0);
     const UniqueFd reading{ends[0]};
@@ -49,7 +52,7 @@ Outcome from_pipe(std::string_view text) {
     }
     std::ostringstream output;
     std::ostringstream errors;
-    const int exit = password_command(reading.get(), output, errors);
+    const int exit = password_command(reading.get(), form, output, errors);
     return {exit, output.str(), errors.str()};
 }
 
@@ -68,7 +71,7 @@ public:
     Outcome run() {
         std::ostringstream output;
         std::ostream errors{this};
-        const int exit = password_command(terminal_.get(), output, errors);
+        const int exit = password_command(terminal_.get(), PasswordForm::argon2, output, errors);
         return {exit, output.str(), said_};
     }
 
@@ -135,7 +138,9 @@ public:
         std::ifstream file{root() / layout::password_drop_in};
         return {std::istreambuf_iterator<char>{file}, {}};
     }
-    Outcome set(const std::string& typed, const MachineFacts* facts = nullptr) {
+    Outcome set(const std::string& typed,
+                const MachineFacts* facts = nullptr,
+                PasswordForm form = PasswordForm::argon2) {
         std::array<int, 2> ends{};
         REQUIRE(::pipe2(ends.data(), O_CLOEXEC) == 0);
         const UniqueFd reading{ends[0]};
@@ -146,10 +151,18 @@ public:
         }
         std::ostringstream output;
         std::ostringstream errors;
-        const int exit = set_password_command(reading.get(), root(), facts, daemon, output, errors);
+        const int exit =
+            set_password_command(reading.get(), form, root(), facts, daemon, output, errors);
         return {exit, output.str(), errors.str()};
     }
 
+    [[nodiscard]] PasswordForm form() {
+        boost::asio::io_context io;
+        return test::run_coroutine(io, password_form_here(root(), nullptr, commands, accounts));
+    }
+
+    test::FakeCommands commands;
+    test::FakeAccounts accounts;
     test::FakeControlClient daemon{
         ControlAnswer{ControlAnswer::Outcome::accepted, "every step is looked at again"}};
 
@@ -302,4 +315,48 @@ TEST_CASE("password: without a daemon it is kept, and said so", "[unit][commands
     CHECK_THAT(outcome.errors, ContainsSubstring("the agent is not running"));
     CHECK_THAT(outcome.errors, ContainsSubstring("next start"));
     CHECK_FALSE(machine.drop_in().empty());
+}
+
+TEST_CASE("password: for an old notebook it is a salted sha256, and a word of caution",
+          "[unit][commands]") {
+    const auto outcome = from_pipe("correct horse\n", PasswordForm::salted);
+    CHECK(outcome.exit == 0);
+    CHECK_THAT(outcome.output, Matches("sha256:[0-9a-f]{32}:[0-9a-f]{64}\n"));
+    CHECK_THAT(outcome.errors, ContainsSubstring("take a long one"));
+    CHECK_THAT(outcome.errors, !ContainsSubstring("horse"));
+}
+
+TEST_CASE("password: set here in the form that was asked for", "[unit][commands]") {
+    Machine machine;
+    // With the argon2 hash that the notebook does not read; it is what is to be replaced.
+    machine.put(layout::config_file,
+                std::string{other_password} +
+                    "interface = \"notebook\"\n[python]\npackages = [\"notebook==6.0.3\"]\n");
+    CHECK(machine.set("correct horse\n").exit == 1);
+    CHECK(machine.drop_in().empty());
+    CHECK(machine.set("correct horse\n", nullptr, PasswordForm::salted).exit == 0);
+    CHECK_THAT(machine.drop_in(), ContainsSubstring("password_hash = \"sha256:"));
+}
+
+TEST_CASE("password: the form here is what the Jupyter here reads", "[unit][commands]") {
+    Machine machine;
+    const std::string notebook = "[jupyter]\ninterface = \"notebook\"\n";
+    machine.put(layout::config_file, notebook);
+    SECTION("without an environment it is what is asked for") {
+        CHECK(machine.form() == PasswordForm::argon2);
+        machine.put(layout::config_file, notebook + "[python]\npackages = [\"notebook==6.0.3\"]\n");
+        CHECK(machine.form() == PasswordForm::salted);
+    }
+    SECTION("with one it is what is installed") {
+        machine.accounts.add("jupyter");
+        const auto installed = [&](const std::string& version) {
+            machine.commands.when({"worker", "environment", "/opt/jupyter"})
+                .exits(0,
+                       R"({"exists":true,"python":"","packages":{"notebook":")" + version +
+                           R"("}})");
+            return machine.form();
+        };
+        CHECK(installed("6.0.1") == PasswordForm::salted);
+        CHECK(installed("6.4.12") == PasswordForm::argon2);
+    }
 }

@@ -173,6 +173,22 @@ TEST_CASE("status: what runs is timed from its start", "[unit][commands]") {
           "ready   pending\n");
 }
 
+TEST_CASE("status: nothing seems older than the boot or yet to come, where the clock was set since",
+          "[unit][commands]") {
+    Status status = status_in(MachineState::provisioning);
+    StepStatus running = step("python", "running", 0, "making the environment");
+    const auto moved = GENERATE(as<std::chrono::hours>{}, -24h * 4000, 24h * 365);
+    status.since = now + moved;
+    running.started = now + moved;
+    status.steps = {running};
+    const auto seen = within_boot(fresh(status), now, 5min);
+    CHECK(seen.status->since == (moved < 0h ? now - 5min : now));
+    CHECK(seen.status->steps.front().started == seen.status->since);
+    CHECK(within_boot(stale(status), now, 5min).status->since == now + moved);
+    CHECK(within_boot(fresh(status_in(MachineState::ready)), now, 1h).status->since == now - 12min);
+    CHECK_FALSE(within_boot(StatusReading{}, now, 5min).status.has_value());
+}
+
 TEST_CASE("status: a ready left by a dead daemon is shown as stale, without its url",
           "[unit][commands]") {
     Status status = ready_status();

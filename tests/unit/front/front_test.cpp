@@ -115,8 +115,9 @@ TEST_CASE("front: READY comes after the first probe, and the page before the rel
     World world;
     world.run();
     CHECK(world.notifier.words ==
-          std::vector<std::string>{
-              "STATUS=certificate 0123456789ab. Showing the page: Nobody listens.", "READY=1"});
+          std::vector<std::string>{"STATUS=certificate 0123456789ab, token 3c469e9d6c58. Showing "
+                                   "the page: Nobody listens.",
+                                   "READY=1"});
     CHECK_THAT(world.ask(), StartsWith("HTTP/1.1 503 "));
     CHECK(world.http.requests.empty());
 }
@@ -136,8 +137,9 @@ TEST_CASE("front: relays what came to the process that passed the probe", "[unit
     world.passing_probe();
     world.run();
     CHECK(world.notifier.words ==
-          std::vector<std::string>{"STATUS=certificate 0123456789ab. Relaying to Jupyter.",
-                                   "READY=1"});
+          std::vector<std::string>{
+              "STATUS=certificate 0123456789ab, token 3c469e9d6c58. Relaying to Jupyter.",
+              "READY=1"});
     world.backend.accepted.clear();
 
     const auto client = world.listener->connect();
@@ -278,8 +280,8 @@ TEST_CASE("front: a request that Jupyter died of gets the page, and its probe de
         world.backend.accepted.clear();
         CHECK_THAT(world.read(*client), StartsWith("HTTP/1.1 503 "));
         world.settle();
-        CHECK(world.notifier.words.back() ==
-              "STATUS=certificate 0123456789ab. Showing the page: Nobody listens.");
+        CHECK(world.notifier.words.back() == "STATUS=certificate 0123456789ab, token 3c469e9d6c58. "
+                                             "Showing the page: Nobody listens.");
     }
     SECTION("it answers others: nobody can close the door on them") {
         world.http.answer(200);
@@ -452,7 +454,8 @@ TEST_CASE("front: another certificate is taken or refused, and sessions go on", 
     world.settle();
     REQUIRE(offers->answers.size() == 4);
     CHECK(offers->answers[3].value() == std::string(64, 'b'));
-    CHECK(world.notifier.words.back() == "STATUS=certificate bbbbbbbbbbbb. Relaying to Jupyter.");
+    CHECK(world.notifier.words.back() ==
+          "STATUS=certificate bbbbbbbbbbbb, token 98a472c03885. Relaying to Jupyter.");
     world.write(*world.backend.accepted[0], "still here");
     CHECK(world.read(*client) == "still here");
     // The next probe proves itself with the new token.

@@ -132,7 +132,7 @@ public:
                        clock,
                        ledger,
                        instance_id,
-                       [](const std::vector<StepProgress>&) {},
+                       [](const StepProgress&) {},
                        [](std::string_view, std::string_view) {}},
                       std::move(steps)};
         return run_coroutine(io, engine.look());
@@ -147,12 +147,15 @@ public:
                        clock,
                        ledger,
                        instance_id,
-                       [this](const std::vector<StepProgress>& progress) { live_ = &progress; },
+                       [](const StepProgress&) {},
                        [this](std::string_view id, std::string_view line) {
                            lines[std::string{id}].emplace_back(line);
                        },
-                       asked_for},
+                       asked_for,
+                       superseded,
+                       limits},
                       std::move(steps)};
+        live_ = &engine.progress();
         const Keeper keeper{*this};
         return run_coroutine(io, engine.converge());
     }
@@ -194,6 +197,8 @@ public:
     FakeCommands commands;
     std::string instance_id = "42";
     std::function<bool(std::string_view)> asked_for;
+    std::function<bool()> superseded;
+    RunLimits limits;
     std::list<Script> scripts;
     std::vector<std::string> log;
     std::map<std::string, std::vector<std::string>> lines;
@@ -349,7 +354,7 @@ TEST_CASE("engine: attempts add up over runs until a success", "[unit][graph]") 
     REQUIRE(machine.converge().has_value());
     REQUIRE(machine.converge().has_value());
     CHECK(machine.recorded("a").attempts == 2);
-    CHECK(machine.end_of("a").attempts == 1);
+    CHECK(machine.end_of("a").attempts == 2);
     step.applies = {Result<void>{}};
     step.due();
     REQUIRE(machine.converge().has_value());
@@ -554,7 +559,8 @@ TEST_CASE("engine: inputs that were not brought about are not those of a success
           "[unit][graph]") {
     Machine machine;
     auto& step = machine.step("a");
-    step.checks = {StepCheck::due("not there"), transient("cannot look now")};
+    step.checks = {StepCheck::due("not there"), StepCheck::due("half of it is there")};
+    step.applies = {transient("no network"), Result<void>{}};
     step.traits.attempts = 2;
     std::vector<std::string> known;
     step.in_apply = [&](StepContext& context) {
@@ -563,6 +569,17 @@ TEST_CASE("engine: inputs that were not brought about are not those of a success
     REQUIRE(machine.converge().has_value());
     CHECK(known == std::vector<std::string>{"none", "none"});
     CHECK(machine.recorded("a").fingerprint.empty());
+}
+
+TEST_CASE("engine: what was made and cannot be looked at is looked at again, not made again",
+          "[unit][graph]") {
+    Machine machine;
+    auto& step = machine.step("a");
+    step.checks = {StepCheck::due("not there"), transient("cannot look now"), StepCheck::yes()};
+    REQUIRE(machine.converge().has_value());
+    CHECK(step.applied == 1);
+    CHECK(step.checked == 3);
+    CHECK(machine.end_of("a").state == StepState::applied);
 }
 
 TEST_CASE("engine: a bug in one step fails that step, and the others go on", "[unit][graph]") {
@@ -607,13 +624,165 @@ TEST_CASE("engine: a stop unwinds every step, waits for each, and blames none", 
     CHECK(machine.recorded("done").outcome == "done");
     CHECK(machine.recorded("works").outcome == "interrupted");
     CHECK(machine.recorded("works").attempts == 1);
-    CHECK(machine.recorded("looks").outcome == "interrupted");
+    CHECK(machine.recorded("looks") == LedgerEntry{}); // nothing was being made
     CHECK(machine.recorded("waits").outcome == "interrupted");
     CHECK(machine.recorded("waits").error.empty());
     CHECK(machine.recorded("later") == LedgerEntry{});
     CHECK(machine.script("later").checked == 0);
     for (const auto& step : machine.seen)
         CHECK(step.state != StepState::failed);
+}
+
+TEST_CASE("engine: what a person has to do is waited for, beside everything else",
+          "[unit][graph]") {
+    Machine machine;
+    auto& key = machine.step("key");
+    key.traits.deadline = 10s; // what the person takes is not its time
+    machine.step("clone", {"key"}).due();
+    machine.step("other").due();
+    bool added = false;
+    std::vector<StepState> others;
+    key.in_check = [&](StepContext&) {
+        if (key.checked < 5) {
+            key.checks = {waiting_for_person("GitHub does not know the key", "add it there")};
+            others.push_back(machine.end_of("other").state);
+        } else {
+            added = true;
+            key.checks = {StepCheck::yes("GitHub knows the key")};
+        }
+    };
+    StepState while_waiting{};
+    std::string reason;
+    machine.script("other").apply_takes = 3s;
+    machine.script("other").in_apply = [&](StepContext&) {
+        while_waiting = machine.end_of("key").state;
+        reason = machine.end_of("key").reason;
+    };
+    REQUIRE(machine.converge().has_value());
+    CHECK(added);
+    CHECK(while_waiting == StepState::waiting);
+    CHECK(reason == "GitHub does not know the key");
+    CHECK(machine.end_of("key").state == StepState::satisfied);
+    CHECK_FALSE(machine.end_of("key").error.has_value());
+    CHECK(machine.end_of("clone").state == StepState::applied);
+    CHECK(others.back() == StepState::applied);
+    CHECK(
+        machine.lines["key"] ==
+        std::vector<std::string>{"waits for a person: GitHub does not know the key; add it there"});
+}
+
+TEST_CASE("engine: what waits for a person in its making was no attempt", "[unit][graph]") {
+    Machine machine;
+    auto& step = machine.step("a");
+    step.checks = {StepCheck::due("not there"), StepCheck::due("not there"), StepCheck::yes()};
+    step.applies = {waiting_for_person("accept the terms", "write accept_terms"), Result<void>{}};
+    LedgerEntry meanwhile;
+    step.in_check = [&](StepContext&) {
+        if (step.checked == 2)
+            meanwhile = machine.recorded("a");
+    };
+    REQUIRE(machine.converge().has_value());
+    CHECK(meanwhile.outcome == "waiting");
+    CHECK(meanwhile.attempts == 0);
+    CHECK(step.applied == 2);
+    CHECK(machine.end_of("a").state == StepState::applied);
+    CHECK(machine.end_of("a").attempts == 1);
+}
+
+TEST_CASE("engine: nobody is waited for longer than persons are", "[unit][graph]") {
+    Machine machine;
+    machine.limits.person = 24h;
+    machine.step("a").checks = {waiting_for_person("no key", "add it")};
+    const auto begin = machine.clock.now();
+    REQUIRE(machine.converge().has_value());
+    CHECK(machine.clock.now() - begin >= 24h);
+    CHECK(machine.clock.now() - begin < 25h);
+    CHECK(machine.end_of("a").state == StepState::failed);
+    CHECK(machine.end_of("a").error->message == "nobody did within 24 h what it waits for: no key");
+    CHECK(machine.end_of("a").error->next == "add it");
+}
+
+TEST_CASE("engine: a run that another one is to follow waits for nobody", "[unit][graph]") {
+    Machine machine;
+    machine.step("a").checks = {waiting_for_person("no key", "add it")};
+    machine.step("b", {"a"});
+    const auto begin = machine.clock.now();
+    machine.superseded = [&] { return machine.clock.now() - begin > 1min; };
+    REQUIRE(machine.converge().has_value());
+    CHECK(machine.clock.now() - begin < 2min);
+    CHECK(machine.end_of("a").state == StepState::waiting);
+    CHECK(machine.end_of("a").error->next == "add it");
+    CHECK(machine.end_of("b").state == StepState::blocked);
+    CHECK(machine.end_of("b").reason == "needs a, which waits for a person");
+}
+
+TEST_CASE("engine: a run that has had its time begins nothing more, but still looks",
+          "[unit][graph]") {
+    Machine machine;
+    machine.limits.setup = 60s;
+    machine.step("there", {"slow"});
+    auto& slow = machine.step("slow").due();
+    slow.apply_takes = 61s;
+    machine.step("missing", {"slow"}).due("not installed: git");
+    REQUIRE(machine.converge().has_value());
+    CHECK(machine.end_of("slow").state == StepState::applied); // it was done after all
+    CHECK(machine.end_of("there").state == StepState::satisfied);
+    CHECK(machine.end_of("missing").state == StepState::failed);
+    CHECK(machine.script("missing").applied == 0);
+    CHECK(machine.end_of("missing").error->message ==
+          "the setup was not done within its limit of 60 s; it stood at: not installed: git");
+}
+
+TEST_CASE("engine: a command gets no more time than its run has left, nor does a next attempt",
+          "[unit][graph]") {
+    Machine machine;
+    machine.limits.setup = 60s;
+    auto& step = machine.step("a").fails({transient("no network")});
+    step.traits.attempts = 1000;
+    step.apply_takes = 7s;
+    Command command;
+    command.argv = {"/bin/apt"};
+    command.deadline = 1h;
+    step.command = command;
+    std::vector<std::chrono::milliseconds> deadlines;
+    machine.commands.when({"/bin/apt"}).does([&](const Command& run) {
+        deadlines.push_back(run.deadline);
+    });
+    const auto begin = machine.clock.now();
+    REQUIRE(machine.converge().has_value());
+    CHECK(machine.clock.now() - begin <= 60s);
+    CHECK(deadlines.front() == 53s);
+    CHECK(machine.end_of("a").state == StepState::failed);
+}
+
+TEST_CASE("engine: waiting for a person is not the run's time", "[unit][graph]") {
+    Machine machine;
+    machine.limits.setup = 60s;
+    auto& key = machine.step("key");
+    key.in_check = [&](StepContext&) {
+        key.checks = key.checked < 20
+                         ? std::deque<Result<StepCheck>>{waiting_for_person("no key", "add it")}
+                         : std::deque<Result<StepCheck>>{StepCheck::yes()};
+    };
+    machine.step("clone", {"key"}).due();
+    const auto begin = machine.clock.now();
+    REQUIRE(machine.converge().has_value());
+    CHECK(machine.clock.now() - begin > 5min);
+    CHECK(machine.end_of("clone").state == StepState::applied);
+}
+
+TEST_CASE("engine: only what was being made is told to have been interrupted", "[unit][graph]") {
+    Machine machine{FakeClock::Advance::by_hand};
+    machine.step("works").due().apply_takes = 1h;
+    machine.step("looks").check_takes = 1h;
+    machine.script("works").in_apply = [&](StepContext&) {
+        boost::asio::post(machine.io, [&] {
+            boost::asio::post(machine.io, [&] { machine.stop.request_stop(); });
+        });
+    };
+    CHECK_THROWS_AS(machine.converge(), Stopped);
+    CHECK(machine.end_of("works").interrupted);
+    CHECK_FALSE(machine.end_of("looks").interrupted);
 }
 
 TEST_CASE("engine: a broken table is an Error and nothing is run", "[unit][graph]") {

@@ -51,6 +51,16 @@ TEST_CASE("crypto: a file is hashed from its start, wherever its descriptor stan
     CHECK(sha256_hex_of_fd(-1).has_error());
 }
 
+TEST_CASE("crypto: SHA-256 of pieces is that of the whole, at every point", "[unit][host]") {
+    Sha256 sha256;
+    CHECK(sha256.hex() == sha256_hex(""));
+    sha256.add("ab");
+    CHECK(sha256.hex() == sha256_hex("ab"));
+    sha256.add("c");
+    Sha256 moved = std::move(sha256);
+    CHECK(moved.hex() == sha256_hex("abc"));
+}
+
 TEST_CASE("crypto: random bytes are as many as asked for and never the same", "[unit][host]") {
     std::set<std::string> seen;
     for (int i = 0; i < 100; ++i) {
@@ -73,6 +83,16 @@ TEST_CASE("crypto: a password's hash has Jupyter's form and another salt each ti
                Matches(R"(argon2:\$argon2id\$v=19\$m=10240,t=10,p=8)"
                        R"(\$[A-Za-z0-9+/]{22}\$[A-Za-z0-9+/]{43})"));
     CHECK(*first != *second);
+}
+
+TEST_CASE("crypto: a salted hash is what a notebook computes of the password and the salt",
+          "[unit][host]") {
+    const Secret password{"пароль"};
+    const auto first = salted_password_hash(password);
+    CHECK_THAT(first, Matches("sha256:[0-9a-f]{32}:[0-9a-f]{64}"));
+    CHECK(first != salted_password_hash(password));
+    const std::string salt = first.substr(7, 32);
+    CHECK(first == "sha256:" + salt + ":" + sha256_hex("пароль" + salt));
 }
 
 TEST_CASE("crypto: a certificate that we made says what we put in", "[unit][host]") {

@@ -11,6 +11,7 @@
 #include <catch2/matchers/catch_matchers_string.hpp>
 
 #include <chrono>
+#include <optional>
 #include <string>
 #include <tuple>
 
@@ -53,6 +54,9 @@ struct Machine {
     Result<MachineFacts> read() { return run_coroutine(io, metadata.read()); }
     Result<std::string> wait(std::string etag) {
         return run_coroutine(io, metadata.wait_for_attributes(std::move(etag)));
+    }
+    Result<std::optional<ServiceAccount>> account() {
+        return run_coroutine(io, metadata.service_account());
     }
     GuestWrite put(std::string key, std::string value) {
         return run_coroutine(io, metadata.put_guest_attribute(std::move(key), std::move(value)));
@@ -216,6 +220,56 @@ TEST_CASE("gce metadata: the status of a guest attribute's write is told", "[uni
     CHECK(request.target == "/computeMetadata/v1/instance/guest-attributes/agent/state");
     CHECK(request.headers.at("Metadata-Flavor") == "Google");
     CHECK(request.body == "ready");
+}
+
+TEST_CASE("gce metadata: the service account comes with its scopes and a token of now",
+          "[unit][host]") {
+    Machine machine;
+    machine.google(200, R"({"aliases": ["default"], "email": "vm@example.com",
+        "scopes": ["https://www.googleapis.com/auth/cloud-platform"]})");
+    machine.google(200, R"({"access_token": "ya29.geheim", "expires_in": 3599})");
+    const auto account = machine.account().value();
+    REQUIRE(account.has_value());
+    CHECK(account->email == "vm@example.com");
+    CHECK(account->scopes ==
+          std::vector<std::string>{"https://www.googleapis.com/auth/cloud-platform"});
+    CHECK(account->token.reveal() == "ya29.geheim");
+    REQUIRE(machine.http.requests.size() == 2);
+    const std::string place = "/computeMetadata/v1/instance/service-accounts/default/";
+    CHECK(machine.http.requests[0].target == place + "?recursive=true&alt=json");
+    CHECK(machine.http.requests[1].target == place + "token");
+    for (const auto& request : machine.http.requests)
+        CHECK(request.headers.at("Metadata-Flavor") == "Google");
+}
+
+TEST_CASE("gce metadata: a VM without a service account has none, which is no failure",
+          "[unit][host]") {
+    Machine machine;
+    SECTION("at all") {
+        machine.google(404, "not found");
+    }
+    SECTION("that gives a token") {
+        machine.google(200, "{}");
+        machine.google(404, "not found");
+    }
+    CHECK_FALSE(machine.account().value().has_value());
+}
+
+TEST_CASE("gce metadata: what is no token is not taken for one, and no word of it is said",
+          "[unit][host]") {
+    Machine machine;
+    const std::string answer = GENERATE(as<std::string>{},
+                                        "geheim",
+                                        R"({"token": "geheim"})",
+                                        R"({"access_token": ""})",
+                                        R"({"access_token": "geheim\r\nX: y"})",
+                                        R"({"access_token": 7})");
+    machine.google(200, R"({"email": "vm@example.com"})");
+    machine.google(200, answer);
+    const auto account = machine.account();
+    REQUIRE(account.has_error());
+    CHECK(account.error().kind == ErrorKind::transient);
+    CHECK_THAT(account.error().message, !ContainsSubstring("geheim"));
 }
 
 TEST_CASE("gce metadata: a guest attribute that nobody takes is written later", "[unit][host]") {

@@ -168,6 +168,9 @@ TEST_CASE("process: a child knows what it is told and nothing of our environment
     command.environment = {{"LANG", "ja_JP.UTF-8"}, {"EXTRA", "a b=c"}};
     auto lines = split(machine.run(command).value().output, '\n');
     ::unsetenv("AGENT_TEST_SECRET");
+    CHECK(std::erase_if(lines, [](const std::string& line) {
+              return line.starts_with("AGENT_CHILD_OF=" + std::to_string(::getpid()) + ".");
+          }) == 1);
     std::sort(lines.begin(), lines.end());
     CHECK(lines == Lines{"",
                          "EXTRA=a b=c",
@@ -269,10 +272,29 @@ TEST_CASE("process: who holds the output open after the child's end is not waite
 TEST_CASE("process: after a stop nothing is waited for, whoever holds the output open",
           "[unit][host]") {
     Machine machine;
-    const std::string pid = machine.stop_at_first_line(shell("setsid sleep 1000 & echo $!; wait"));
+    const std::string pid =
+        machine.stop_at_first_line(shell("setsid env -i sleep 1000 & echo $!; wait"));
     const bool idle = machine.is_idle();
     ::kill(std::stoi(pid), SIGKILL);
     CHECK(idle);
+}
+
+TEST_CASE("process: a stop also ends who has left the group", "[unit][host]") {
+    Machine machine;
+    const std::string pid = machine.stop_at_first_line(
+        shell("setsid sh -c 'trap \"\" TERM; echo $$; while :; do sleep 1000; done' & wait"));
+    CHECK(ends(std::stoi(pid)));
+    CHECK(machine.is_idle());
+}
+
+TEST_CASE("process: a command that has ended leaves nobody in its group", "[unit][host]") {
+    Machine machine;
+    const auto polite = machine.run(shell("sleep 1000 >&- 2>&- & echo $!")).value();
+    CHECK(polite.exit_code() == 0);
+    CHECK(ends(std::stoi(polite.output)));
+    const auto deaf =
+        shell("(trap '' TERM; exec >&- 2>&-; while :; do sleep 1000; done) & echo $!");
+    CHECK(ends(std::stoi(machine.run(deaf).value().output)));
 }
 
 TEST_CASE("process: commands run side by side", "[unit][host]") {

@@ -76,3 +76,17 @@ TEST_CASE("systemd: a manager that does not answer is an error that passes", "[u
     CHECK_THAT(state.error().message, ContainsSubstring("the state of a.service"));
     CHECK_THAT(state.error().message, ContainsSubstring("Failed to connect to bus"));
 }
+
+TEST_CASE("systemd: a machine is powered off whatever inhibits it, and systemd is not waited for",
+          "[unit][host]") {
+    Machine machine;
+    machine.commands.when({"systemctl", "poweroff"}).exits(0);
+    CHECK(run_coroutine(machine.io, machine.services.power_off()).has_value());
+    REQUIRE(machine.commands.ran.size() == 1);
+    CHECK(machine.commands.ran.front().argv ==
+          std::vector<std::string>{"/usr/bin/systemctl", "-i", "--no-wall", "poweroff"});
+    machine.commands.when({"systemctl", "poweroff"}).exits(1, "", "Failed to connect to bus\n");
+    const auto refused = run_coroutine(machine.io, machine.services.power_off());
+    REQUIRE_FALSE(refused.has_value());
+    CHECK(refused.error().kind == ErrorKind::transient);
+}

@@ -27,6 +27,10 @@ MachineCard a_card() {
     card.port = 443;
     card.reach = Reach::everywhere;
     card.landing = "tree";
+    card.user = "ada";
+    card.prefix = "/opt/jupyter";
+    card.directory = "work";
+    card.variables = {{"https_proxy", "http://proxy:3128"}, {"no_proxy", "localhost"}};
     return card;
 }
 

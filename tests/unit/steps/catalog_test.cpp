@@ -1,5 +1,6 @@
 #include "agent/graph/plan.hpp"
 #include "agent/steps/catalog.hpp"
+#include "agent/steps/prefix.hpp"
 #include "tests/support/result_value.hpp"
 #include "tests/support/step_world.hpp"
 
@@ -8,6 +9,7 @@
 #include <catch2/matchers/catch_matchers_string.hpp>
 
 #include <algorithm>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -53,7 +55,8 @@ Settings with_password() {
 TEST_CASE("catalog: whatever is asked for, the table can be planned", "[unit][steps]") {
     StepWorld world;
     Settings settings;
-    settings.python.kind = GENERATE(PythonKind::venv, PythonKind::none);
+    settings.python.kind =
+        GENERATE(PythonKind::venv, PythonKind::miniforge, PythonKind::anaconda, PythonKind::none);
     settings.jupyter.interface = GENERATE(JupyterInterface::lab, JupyterInterface::notebook);
     const bool on_gce = GENERATE(true, false);
     const MachineFacts facts = vm();
@@ -83,11 +86,12 @@ TEST_CASE("catalog: the steps, and what a new instance makes anew", "[unit][step
                        "tls_certificate",
                        "python",
                        "python_packages",
+                       "jupyter_token",
                        "jupyter_config",
                        "front",
                        "jupyter_unit",
                        "ready"});
-    CHECK(of_the_instance == Words{"tls_certificate", "jupyter_config"});
+    CHECK(of_the_instance == Words{"tls_certificate", "jupyter_token", "jupyter_config"});
 }
 
 TEST_CASE("catalog: without Python there is no Jupyter to make", "[unit][steps]") {
@@ -117,6 +121,32 @@ TEST_CASE("catalog: what the interface needs is asked for once", "[unit][steps]"
     CHECK(fingerprint(lab, {"JupyterLab>=4"}) != fingerprint(lab, {"JupyterLab>=4", "jupyterlab"}));
     CHECK(fingerprint_of(make_steps(Settings{}, nullptr, world.ports()), "apt_packages") ==
           "python3-venv");
+}
+
+TEST_CASE("catalog: further environments keep nobody waiting, and may fail", "[unit][steps]") {
+    StepWorld world;
+    Settings settings;
+    settings.python.version = "3.12";
+    for (const auto& [name, version] :
+         {std::pair{"a", ""}, std::pair{"b", "3.9"}, std::pair{"c", "3.9"}, std::pair{"d", "3.12"}})
+        settings.python.environments.push_back({name, version});
+    const auto steps = make_steps(settings, nullptr, world.ports());
+    CHECK(fingerprint_of(steps, "apt_packages") == "python3.12-venv");
+    CHECK(fingerprint_of(steps, "system_python:3.9") == "python3.9-venv");
+    std::map<std::string, Words> needs;
+    for (const auto& traits : traits_of(steps)) {
+        for (const std::string& need : traits.needs)
+            if (need.starts_with("environment:") || need.starts_with("system_python:"))
+                CHECK(traits.importance == Importance::optional);
+        if (!traits.id.starts_with("environment:"))
+            continue;
+        CHECK(traits.importance == Importance::optional);
+        needs[traits.id] = traits.needs;
+    }
+    CHECK(needs == std::map<std::string, Words>{{"environment:a", {"python"}},
+                                                {"environment:b", {"python", "system_python:3.9"}},
+                                                {"environment:c", {"python", "system_python:3.9"}},
+                                                {"environment:d", {"python"}}});
 }
 
 TEST_CASE("catalog: the certificate names every way to the machine", "[unit][steps]") {
@@ -212,4 +242,59 @@ TEST_CASE("catalog: the network of the configuration reaches apt, the installer 
         CHECK(ran[0].environment.at("https_proxy") == "http://proxy.example.com:3128");
         CHECK(ran[0].environment.at("PIP_CERT") == "/etc/company.pem");
     }
+}
+
+TEST_CASE(
+    "catalog: conda's installer comes while apt is at work, and asks for no Python of Debian's",
+    "[unit][steps]") {
+    StepWorld world;
+    Settings settings;
+    settings.python.kind = PythonKind::miniforge;
+    settings.python.installer = "https://example.com/Miniforge3-Linux-x86_64.sh";
+    const auto steps = make_steps(settings, nullptr, world.ports());
+    const auto needs = [&](const std::string& id) {
+        for (const auto& step : steps)
+            if (step.traits.id == id)
+                return step.traits.needs;
+        FAIL("no step " + id);
+        return Words{};
+    };
+    CHECK(needs("python") == Words{"service_user", "disk_space"});
+    CHECK(needs("conda_packages") == Words{"python"});
+    CHECK(needs("shell_setup") == Words{"python"});
+    CHECK(needs("python_packages") == Words{"conda_packages", "apt_packages"});
+    CHECK(fingerprint_of(steps, "apt_packages").find("python3-venv") == std::string::npos);
+    CHECK(fingerprint_of(steps, "python").starts_with("conda "));
+}
+
+TEST_CASE("catalog: with conda, a named environment is conda's own, and its marks are root's",
+          "[unit][steps]") {
+    StepWorld world;
+    Settings settings;
+    settings.python.kind = PythonKind::miniforge;
+    settings.python.prefix = "/opt/miniforge3";
+    settings.python.installer = "https://example.com/Miniforge3-Linux-x86_64.sh";
+    settings.python.environments = {{.name = "old", .version = "3.9"},
+                                    {.name = "older", .conda_packages = {"python=3.8", "gdal"}}};
+    const auto steps = make_steps(settings, nullptr, world.ports());
+    for (const auto& step : steps) {
+        CHECK_FALSE(step.traits.id.starts_with("system_python"));
+        if (!step.traits.id.starts_with("environment:"))
+            continue;
+        CHECK(step.traits.needs == Words{"conda_packages", "apt_packages"});
+        CHECK(step.traits.importance == Importance::optional);
+    }
+    CHECK(fingerprint_of(steps, "environment:old") != fingerprint_of(steps, "environment:older"));
+    CHECK(beside_prefix("/opt/miniforge3/envs/old", "python") ==
+          "/opt/.miniforge3.agent-envs.old-python");
+    CHECK(beside_prefix("/opt/jupyter-envs/old", "") == "/opt/jupyter-envs/.old.agent");
+    CHECK(beside_prefix("/srv/envs/old", "") == "/srv/envs/.old.agent");
+}
+
+TEST_CASE("catalog: who asks for the user's account comes after the account", "[unit][steps]") {
+    StepWorld world;
+    for (const auto& step : make_steps(Settings{}, nullptr, world.ports()))
+        if (step.traits.id == "front" || step.traits.id == "python")
+            CHECK(std::count(step.traits.needs.begin(), step.traits.needs.end(), "service_user") ==
+                  1);
 }

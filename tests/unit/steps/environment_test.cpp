@@ -115,3 +115,16 @@ TEST_CASE("environment: what is unmet is named as it was written, in its order",
     CHECK(unmet({"Z_z>=1", "B==1", "B==2", "a"}, environment) ==
           std::vector<std::string>{"Z_z>=1", "B==2", "a"});
 }
+
+TEST_CASE("environment: a requirement is asked for where its marker holds", "[unit][steps]") {
+    Environment environment;
+    environment.python = "3.9.2";
+    environment.packages["numpy"] = "1.26.4";
+    const std::vector<std::string> asked{"numpy==1.20; python_version < '3.9'",
+                                         "numpy==1.26.4; python_version == '3.9'",
+                                         "pywin32; sys_platform == 'win32'",
+                                         "uvloop; sys_platform == 'linux'"};
+    CHECK(unmet(asked, environment) == std::vector<std::string>{"uvloop; sys_platform == 'linux'"});
+    environment.python.clear(); // it cannot be told
+    CHECK(unmet({"x1; python_version < '3.9'"}, environment).empty());
+}

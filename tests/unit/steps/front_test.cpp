@@ -1,5 +1,6 @@
 #include "agent/ports/layout.hpp"
 #include "agent/steps/front.hpp"
+#include "agent/steps/jupyter_token.hpp"
 #include "agent/steps/tls_certificate.hpp"
 #include "tests/support/result_value.hpp"
 #include "tests/support/step_world.hpp"
@@ -56,8 +57,9 @@ public:
         };
     }
     [[nodiscard]] std::string status() const {
-        return "certificate " + current_certificate_sha256(world.root()).substr(0, 12) +
-               "; 3 sessions";
+        return front_identity_status(current_certificate_sha256(world.root()),
+                                     current_token(world.root()).value_or(Secret{})) +
+               " 3 sessions";
     }
     [[nodiscard]] std::string why_due() {
         const auto checked = world.check(step).value();
@@ -125,7 +127,11 @@ TEST_CASE("front: fitted, held and serving our certificate is all it takes", "[u
     }
     SECTION("another certificate is served") {
         units[layout::front_unit].status_text = "certificate 000000000000";
-        CHECK(machine.why_due() == "the front serves another certificate");
+        CHECK(machine.why_due() == "the front has another certificate or token");
+    }
+    SECTION("another token is proved with") {
+        machine.world.put(layout::front_token, std::string(64, 'a'));
+        CHECK(machine.why_due() == "the front has another certificate or token");
     }
     SECTION("somebody changed the drop-in") {
         machine.world.put(socket_drop_in, "[Socket]\nListenStream=0.0.0.0:8888\n");
@@ -158,12 +164,13 @@ TEST_CASE("front: the one that runs is handed a new certificate, and nothing is 
     REQUIRE(machine.world.apply(machine.step).has_value());
     TlsCertificate certificate{machine.world.ports(), "vm", {"new.example.com"}};
     REQUIRE(machine.world.apply(certificate).has_value());
-    CHECK(machine.why_due() == "the front serves another certificate");
+    CHECK(machine.why_due() == "the front has another certificate or token");
     machine.world.services.orders.clear();
     auto& front = machine.world.front_control;
 
     SECTION("it serves it") {
         front.answers = [&](const FrontIdentity&) {
+            machine.world.services.units[layout::front_unit].status_text = machine.status();
             return current_certificate_sha256(machine.world.root());
         };
         REQUIRE(machine.world.apply(machine.step).has_value());
@@ -171,6 +178,14 @@ TEST_CASE("front: the one that runs is handed a new certificate, and nothing is 
         REQUIRE(front.handed.size() == 1);
         CHECK(front.handed[0].certificate.reveal() == machine.world.content(layout::certificate));
         CHECK(front.handed[0].token.reveal() == token);
+    }
+    SECTION("it is of an earlier version and does not say so: it is restarted") {
+        front.answers = [&](const FrontIdentity&) {
+            return current_certificate_sha256(machine.world.root());
+        };
+        REQUIRE(machine.world.apply(machine.step).has_value());
+        CHECK(machine.world.services.orders ==
+              Orders{"daemon-reload", "restart agent-front.service"});
     }
     SECTION("it refuses: it goes on as it is, and says why") {
         front.answers = [](const FrontIdentity&) { return misconfigured("it is no PEM"); };

@@ -1,6 +1,7 @@
 #include "agent/ports/documents.hpp"
 #include "agent/ports/layout.hpp"
 #include "agent/steps/jupyter_config.hpp"
+#include "agent/steps/jupyter_token.hpp"
 #include "tests/support/result_value.hpp"
 #include "tests/support/step_world.hpp"
 
@@ -30,13 +31,29 @@ Secret token() {
     return Secret{std::string(64, 'a')};
 }
 
+// What `agent worker environment` says of the environment.
+std::string environment(const std::string& packages) {
+    return R"({"exists":true,"python":"3.7.4","packages":{)" + packages + "}}\n";
+}
+
 class Config {
 public:
     explicit Config(std::filesystem::path directory = "work", Secret password = hash())
-        : step{world.ports(), {"jupyter", std::move(directory), std::move(password)}} {
+        : step{world.ports(),
+               {"jupyter",
+                std::move(directory),
+                std::move(password),
+                "/opt/jupyter",
+                "jupyterlab"}} {
         world.accounts.add("jupyter");
         world.commands.when({"mkdir"}).exits(0);
         world.commands.when({"test", "-d"}).exits(0);
+        installed(R"("jupyterlab":"4.4.1","jupyter_server":"2.16.0")");
+        world.put(layout::front_token, token().reveal());
+    }
+    void installed(const std::string& packages) {
+        world.commands.when({"worker", "environment", "/opt/jupyter"})
+            .exits(0, environment(packages));
     }
     [[nodiscard]] std::string why_due() {
         const auto checked = world.check(step).value();
@@ -47,8 +64,25 @@ public:
     JupyterConfig step;
 };
 
+Value parsed(const JupyterBuild& build, const Secret& password = hash()) {
+    return parse_json(jupyter_config_text(build, "/home/jupyter", password, token())).value();
+}
+
 Value parsed(const std::filesystem::path& directory, const Secret& password) {
-    return parse_json(jupyter_config_text(directory, password, token())).value();
+    const JupyterBuild newest;
+    return parse_json(jupyter_config_text(newest, directory, password, token())).value();
+}
+
+JupyterBuild notebook(SocketBinding binding, bool is_lab = false) {
+    return {"a notebook",
+            JupyterDialect::notebook_app,
+            binding,
+            binding == SocketBinding::by_jupyter,
+            is_lab};
+}
+
+JupyterBuild server_1() {
+    return {"a server", JupyterDialect::server_1, SocketBinding::by_jupyter, true, true};
 }
 
 const Value* at(const Value& value, const std::vector<std::string>& path) {
@@ -158,8 +192,6 @@ TEST_CASE("jupyter_config: the files are there for those who need them and no on
     Config config;
     config.world.accounts.users["jupyter"].gid = 4242;
     REQUIRE(config.world.apply(config.step).has_value());
-    CHECK(config.world.mode(layout::front_token) == 0600U);
-    CHECK(config.world.mode("/var/lib/agent/front") == 0700U);
     CHECK(config.world.mode(layout::jupyter_config) == 0640U);
     struct stat status{};
     REQUIRE(::stat((config.world.root() / layout::jupyter_config).c_str(), &status) == 0);
@@ -168,53 +200,99 @@ TEST_CASE("jupyter_config: the files are there for those who need them and no on
     CHECK(config.why_due().empty());
 }
 
-TEST_CASE("jupyter_config: the token is made once and kept", "[unit][steps]") {
-    need_root();
+TEST_CASE("jupyter_config: it waits for the token that it names", "[unit][steps]") {
     Config config;
-    CHECK(config.why_due() == "there is no token of this instance");
-    CHECK_FALSE(current_token(config.world.root()).has_value());
-    REQUIRE(config.world.apply(config.step).has_value());
-    const std::string first = config.world.content(layout::front_token);
-    CHECK_THAT(first, Matches("[0-9a-f]{64}"));
-    CHECK(current_token(config.world.root()) == Secret{first});
-    REQUIRE(config.world.apply(config.step).has_value());
-    CHECK(config.world.content(layout::front_token) == first);
-    CHECK_THAT(config.world.content(layout::jupyter_config), ContainsSubstring(first));
+    REQUIRE(std::filesystem::remove(config.world.root() / layout::front_token));
+    CHECK(config.why_due() == "the token that it names is to be made");
+    const auto refused = config.world.apply(config.step);
+    REQUIRE(refused.has_error());
+    CHECK_THAT(refused.error().next, ContainsSubstring("jupyter_token"));
 }
 
-TEST_CASE("jupyter_config: another instance gets a token of its own and forgets every login",
+TEST_CASE("jupyter_config: each Jupyter is configured in its own terms alone", "[unit][steps]") {
+    const auto sections = [](const Value& config) {
+        std::vector<std::string> names;
+        for (const auto& section : *config.as_object())
+            if (section.key != "MappingKernelManager" && section.key != "TerminalManager")
+                names.push_back(section.key);
+        return names;
+    };
+    using Names = std::vector<std::string>;
+    CHECK(sections(parsed(JupyterBuild{})) ==
+          Names{"ServerApp", "IdentityProvider", "PasswordIdentityProvider"});
+    CHECK(sections(parsed(server_1())) == Names{"ServerApp"});
+    CHECK(sections(parsed(notebook(SocketBinding::by_jupyter))) == Names{"NotebookApp"});
+    CHECK(sections(parsed(notebook(SocketBinding::by_jupyter, true))) ==
+          Names{"LabApp", "NotebookApp"});
+    CHECK(sections(parsed(notebook(SocketBinding::by_agent))) == Names{"Agent", "NotebookApp"});
+}
+
+TEST_CASE("jupyter_config: an older Jupyter is as closed as a new one", "[unit][steps]") {
+    struct Row {
+        JupyterBuild build;
+        std::string section;
+        std::string directory_key;
+    };
+    const auto row =
+        GENERATE(Row{server_1(), "ServerApp", "root_dir"},
+                 Row{notebook(SocketBinding::by_jupyter), "NotebookApp", "notebook_dir"},
+                 Row{notebook(SocketBinding::by_agent), "NotebookApp", "notebook_dir"},
+                 Row{notebook(SocketBinding::by_agent, true), "LabApp", "notebook_dir"});
+    const Value config = parsed(row.build);
+    CHECK(text_at(config, {row.section, "token"}) == token().reveal());
+    CHECK(text_at(config, {row.section, "password"}) == hash().reveal());
+    CHECK(is(config, {row.section, "allow_password_change"}, false));
+    CHECK(is(config, {row.section, "allow_root"}, false));
+    CHECK(is(config, {row.section, "disable_check_xsrf"}, false));
+    CHECK(is(config, {row.section, "cookie_options", "secure"}, true));
+    // Python 3.7 answers each login with 500 when it is there.
+    CHECK(at(config, {row.section, "cookie_options", "samesite"}) == nullptr);
+    CHECK(text_at(config, {row.section, "allow_origin"}).empty());
+    CHECK(text_at(config, {row.section, row.directory_key}) == "/home/jupyter");
+    CHECK(text_at(config, {row.section, "cookie_secret_file"}) == layout::cookie_secret);
+}
+
+TEST_CASE("jupyter_config: a notebook that cannot bind the socket has none in its own section",
+          "[unit][steps]") {
+    const Value itself = parsed(notebook(SocketBinding::by_jupyter));
+    CHECK(text_at(itself, {"NotebookApp", "sock"}) == layout::jupyter_socket);
+    const Value given = parsed(notebook(SocketBinding::by_agent));
+    CHECK(at(given, {"NotebookApp", "sock"}) == nullptr);
+    CHECK(text_at(given, {"Agent", "sock"}) == layout::jupyter_socket);
+    // If it is started past `agent jupyter`.
+    CHECK(text_at(given, {"NotebookApp", "ip"}) == "127.0.0.1");
+}
+
+TEST_CASE("jupyter_config: another Jupyter in the environment makes it due", "[unit][steps]") {
+    need_root();
+    Config config;
+    REQUIRE(config.world.apply(config.step).has_value());
+    CHECK_THAT(config.world.check(config.step).value().reason,
+               ContainsSubstring("JupyterLab 4.4.1 on jupyter_server 2.16.0"));
+    config.installed(R"("jupyterlab":"2.3.2","notebook":"6.4.12")");
+    CHECK_FALSE(config.why_due().empty());
+    REQUIRE(config.world.apply(config.step).has_value());
+    CHECK(config.why_due().empty());
+    CHECK_THAT(config.world.content(layout::jupyter_config), ContainsSubstring("NotebookApp"));
+}
+
+TEST_CASE("jupyter_config: argon2 before a notebook that cannot read it fails and writes nothing",
           "[unit][steps]") {
     need_root();
     Config config;
-    REQUIRE(config.world.apply(config.step).has_value());
-    const std::string first = config.world.content(layout::front_token);
-    config.world.put(layout::cookie_secret, "of the other instance");
-    SECTION("another instance") {
-        config.world.context.new_instance = true;
-        REQUIRE(config.world.apply(config.step).has_value());
-        CHECK(config.world.content(layout::front_token) != first);
-        CHECK_FALSE(config.world.has(layout::cookie_secret));
-        CHECK_THAT(config.world.content(layout::jupyter_config), !ContainsSubstring(first));
+    config.installed(R"("jupyterlab":"1.1.4","notebook":"6.0.1")");
+    const auto checked = config.world.check(config.step);
+    REQUIRE(checked.has_error());
+    CHECK(checked.error().kind == ErrorKind::misconfigured);
+    CHECK(config.world.apply(config.step).has_error());
+    CHECK_FALSE(config.world.has(layout::jupyter_config));
+    SECTION("and one that it reads is taken") {
+        Config salted{"work",
+                      Secret{"sha256:" + std::string(16, '0') + ":" + std::string(64, '1')}};
+        salted.installed(R"("jupyterlab":"1.1.4","notebook":"6.0.1")");
+        REQUIRE(salted.world.apply(salted.step).has_value());
+        CHECK(salted.why_due().empty());
     }
-    SECTION("the same one") {
-        REQUIRE(config.world.apply(config.step).has_value());
-        CHECK(config.world.has(layout::cookie_secret));
-    }
-}
-
-TEST_CASE("jupyter_config: a token that is none is replaced", "[unit][steps]") {
-    need_root();
-    const std::string spoilt = GENERATE(std::string{},
-                                        std::string(63, 'a'),
-                                        std::string(64, 'A'),
-                                        std::string(64, 'a') + "\n",
-                                        std::string(2000, 'a'),
-                                        std::string(64, '\0'));
-    Config config;
-    config.world.put(layout::front_token, spoilt);
-    CHECK_FALSE(current_token(config.world.root()).has_value());
-    REQUIRE(config.world.apply(config.step).has_value());
-    CHECK(current_token(config.world.root()).has_value());
 }
 
 TEST_CASE("jupyter_config: whatever differs from what is asked for is due", "[unit][steps]") {
@@ -233,7 +311,7 @@ TEST_CASE("jupyter_config: whatever differs from what is asked for is due", "[un
         REQUIRE(::chown(file.c_str(), 1234, 0) == 0);
     }
     SECTION("the token") {
-        config.world.put(layout::front_token, token().reveal());
+        config.world.put(layout::front_token, std::string(64, 'b'));
     }
     SECTION("the directory") {
         config.world.commands.when({"test", "-d"}).exits(1);

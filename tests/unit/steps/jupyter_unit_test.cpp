@@ -5,6 +5,7 @@
 #include "tests/support/step_world.hpp"
 
 #include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
 #include <catch2/matchers/catch_matchers_string.hpp>
 
 #include <string>
@@ -113,6 +114,28 @@ TEST_CASE("jupyter_unit: a user in powerful groups leaves them in the service", 
         machine.is_in("uid=1234", "");
         CHECK(machine.world.check(machine.step).has_error());
     }
+}
+
+TEST_CASE("jupyter_unit: notebooks leave some memory to the rest of the machine", "[unit][steps]") {
+    struct Row {
+        const char* total;
+        const char* limit;
+    };
+    const auto [total, limit] = GENERATE(values<Row>({
+        {"MemTotal:         995328 kB\nMemFree: 1 kB\n", "MemoryMax=704M\n"},
+        {"MemTotal:         995200 kB\n", "MemoryMax=704M\n"}, // another kernel
+        {"MemTotal:        4025000 kB\n", "MemoryMax=3648M\n"},
+        {"MemTotal:       32880000 kB\n", "MemoryMax=30464M\n"},
+        {"MemTotal:      528000000 kB\n", "MemoryMax=513536M\n"},
+        {"MemTotal:         300000 kB\n", "MemoryMax=128M\n"},
+    }));
+    Machine machine;
+    CHECK_THAT(machine.fitted(), !ContainsSubstring("MemoryMax"));
+    machine.world.put("/proc/meminfo", "something else\n");
+    CHECK(machine.why_due().empty());
+    machine.world.put("/proc/meminfo", total);
+    CHECK(machine.why_due() == "the unit is not fitted to this machine");
+    CHECK_THAT(machine.fitted(), ContainsSubstring(limit));
 }
 
 TEST_CASE("jupyter_unit: sudo is allowed and kept out again as the configuration says",

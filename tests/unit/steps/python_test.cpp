@@ -17,6 +17,7 @@ using Catch::Matchers::ContainsSubstring;
 namespace {
 
 constexpr const char* marker = "/opt/.jupyter.agent";
+constexpr const char* work_mark = "/opt/.jupyter.agent-python";
 
 class Venv {
 public:
@@ -25,6 +26,7 @@ public:
         world.commands.when({"worker", "environment"})
             .exits(0, R"({"exists":false,"packages":{}})");
         world.commands.when({"-m", "venv"}).exits(0);
+        world.commands.when({"sync"}).exits(0);
     }
     [[nodiscard]] bool cleared() const {
         return FakeCommands::has_word(world.commands.all_with("venv").back(), "--clear");
@@ -86,6 +88,8 @@ TEST_CASE("python: a prefix that is free is claimed and given to the user", "[un
     CHECK(venv.world.has("/opt/jupyter"));
     CHECK(venv.world.mode("/opt/jupyter") == 0755U);
     const auto made = venv.world.commands.all_with("venv").back();
+    CHECK(FakeCommands::has_word(venv.world.commands.ran.back(), "sync"));
+    CHECK_FALSE(venv.world.has(work_mark));
     CHECK(made.argv.front() == "/usr/bin/python3");
     CHECK(made.argv.back() == "/opt/jupyter");
     REQUIRE(made.as.has_value());
@@ -146,6 +150,22 @@ TEST_CASE("python: one of ours that once was finished keeps what the user put in
     CHECK_FALSE(venv.cleared());
 }
 
+TEST_CASE("python: one whose making was cut short is not believed, whatever is there",
+          "[unit][steps]") {
+    Venv venv;
+    venv.world.commands.when({"worker", "environment"})
+        .exits(0, R"({"exists":true,"python":"3.11.2","packages":{"pip":"23.0.1"}})");
+    venv.world.commands.when({"venv"}).is_killed(9);
+    REQUIRE(venv.world.apply(venv.step).has_error());
+    const auto checked = venv.world.check(venv.step).value();
+    CHECK_FALSE(checked.satisfied);
+    CHECK(checked.reason == "the making of /opt/jupyter was cut short");
+    venv.world.commands.when({"venv"}).exits(0);
+    REQUIRE(venv.world.apply(venv.step).has_value());
+    CHECK(venv.cleared());
+    CHECK(venv.world.check(venv.step).value().satisfied);
+}
+
 TEST_CASE("python: a venv that cannot be made is an Error with the last words", "[unit][steps]") {
     Venv venv;
     venv.world.commands.when({"venv"}).exits(1, "Error: ensurepip is not available\n");
@@ -160,4 +180,29 @@ TEST_CASE("python: a user who is gone is an Error that passes", "[unit][steps]")
     venv.world.accounts.users.clear();
     CHECK(venv.world.check(venv.step).error().kind == ErrorKind::transient);
     CHECK(venv.world.apply(venv.step).error().kind == ErrorKind::transient);
+}
+
+TEST_CASE("python: the version that is asked for makes the environment", "[unit][steps]") {
+    Venv venv;
+    PythonVenv step{venv.world.ports(), "jupyter", "/opt/jupyter", "3.12"};
+    REQUIRE(venv.world.apply(step).has_value());
+    CHECK(venv.world.commands.all_with("venv").back().argv.front() == "/usr/bin/python3.12");
+    CHECK(step.fingerprint() != venv.step.fingerprint());
+    venv.world.commands.when({"worker", "environment"})
+        .exits(0, R"({"exists":true,"python":"3.12.1","packages":{"pip":"23.0.1"}})");
+    CHECK(venv.world.check(step).value().satisfied);
+}
+
+TEST_CASE("python: an environment of another version is the user's to move away", "[unit][steps]") {
+    Venv venv;
+    venv.world.commands.when({"worker", "environment"})
+        .exits(0, R"({"exists":true,"python":"3.11.2","packages":{"pip":"23.0.1"}})");
+    PythonVenv step{venv.world.ports(), "jupyter", "/opt/jupyter", "3.1"};
+    CHECK(venv.world.check(step).value().reason == "the Python at /opt/jupyter is 3.11.2, not 3.1");
+    venv.world.context.last = "of the one that was finished";
+    const auto applied = venv.world.apply(step);
+    REQUIRE(applied.has_error());
+    CHECK(applied.error().kind == ErrorKind::misconfigured);
+    CHECK_THAT(applied.error().next, ContainsSubstring("mv /opt/jupyter /opt/jupyter.old"));
+    CHECK(venv.world.commands.all_with("venv").empty());
 }

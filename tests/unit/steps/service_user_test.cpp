@@ -1,4 +1,5 @@
 #include "agent/steps/service_user.hpp"
+#include "tests/support/lock_holder.hpp"
 #include "tests/support/result_value.hpp"
 #include "tests/support/step_world.hpp"
 
@@ -16,6 +17,7 @@ using Lines = std::vector<std::string>;
 
 namespace {
 
+constexpr const char* mark = "/var/lib/agent/making-user-jupyter";
 constexpr const char* no_home = "stat: cannot statx '/home/jupyter': No such file or directory\n";
 
 // A machine without the user, whose programs do what they are for.
@@ -31,8 +33,13 @@ public:
         world.commands.when({"mkhomedir_helper"})
             .does([this](const Command&) { home = "1000 directory\n"; })
             .exits(0);
+        for (const char* program : {"sync", "chown", "chmod", "cp", "find", "userdel"})
+            world.commands.when({program}).exits(0);
+        world.commands.when({"getent"}).exits(0, "jupyter:x:1000:\n");
         look_at_home();
     }
+    // useradd, or what makes a home, was under way when the machine went down.
+    void was_cut_short() { world.put(mark, ""); }
     void add_user() { world.accounts.add("jupyter").uid = 1000; }
     // `stat` says what `home` is at that moment.
     void look_at_home() {
@@ -52,7 +59,8 @@ public:
         Lines lines;
         for (const auto& command : world.commands.ran)
             if (!FakeCommands::has_word(command, "stat") &&
-                !FakeCommands::has_word(command, "getent"))
+                !FakeCommands::has_word(command, "getent") &&
+                !FakeCommands::has_word(command, "sync"))
                 lines.push_back(FakeCommands::line(command));
         return lines;
     }
@@ -221,4 +229,110 @@ TEST_CASE("service_user: accounts that cannot be asked are an Error", "[unit][st
     world.accounts.refusal = transient("getent did not answer");
     ServiceUser step{world.ports(), "jupyter"};
     CHECK(world.check(step).error().message == "getent did not answer");
+}
+
+TEST_CASE("service_user: what useradd wrote is on the disk before it counts", "[unit][steps]") {
+    Machine machine;
+    bool marked = false;
+    machine.world.commands.when({"useradd"})
+        .does([&](const Command&) {
+            marked = machine.world.has(mark);
+            machine.add_user();
+            machine.home = "1000 directory\n";
+        })
+        .exits(0);
+    REQUIRE(machine.world.apply(machine.step).has_value());
+    CHECK(marked);
+    CHECK(FakeCommands::line(machine.world.commands.ran.back()) ==
+          "/usr/bin/sync --file-system -- /home/jupyter");
+    CHECK_FALSE(machine.world.has(mark));
+}
+
+TEST_CASE("service_user: a user whose making was cut short is completed", "[unit][steps]") {
+    const std::string roots_directories =
+        "/usr/bin/find /home/jupyter -xdev -mindepth 1 -user 0 -type d -prune -exec "
+        "/usr/bin/rmdir --ignore-fail-on-non-empty -- {} +";
+    const std::string skeleton =
+        "/usr/bin/cp --recursive --force --no-target-directory -- /etc/skel /home/jupyter";
+    Machine machine;
+    machine.add_user();
+    machine.was_cut_short();
+    SECTION("his home may hold empty files") {
+        machine.home = "1000 directory\n";
+        CHECK(machine.world.check(machine.step).value().reason ==
+              "the making of the user jupyter was cut short");
+        REQUIRE(machine.world.apply(machine.step).has_value());
+        CHECK(machine.changes() ==
+              Lines{"/usr/bin/chmod u+rwx -- /home/jupyter", roots_directories, skeleton});
+        for (const char* program : {"cp", "find"})
+            for (const auto& command : machine.world.commands.all_with(program))
+                CHECK(command.as->name == "jupyter");
+    }
+    SECTION("his home is still root's") {
+        machine.home = "0 directory\n";
+        machine.world.accounts.users["jupyter"].gid = 1003;
+        machine.world.commands.when({"chown"})
+            .does([&](const Command&) { machine.home = "1000 directory\n"; })
+            .exits(0);
+        REQUIRE(machine.world.apply(machine.step).has_value());
+        CHECK(machine.changes() ==
+              Lines{"/usr/bin/chown --no-dereference -- 1000:1003 /home/jupyter",
+                    "/usr/bin/chmod u+rwx -- /home/jupyter",
+                    roots_directories,
+                    skeleton});
+    }
+    SECTION("his home is missing") {
+        REQUIRE(machine.world.apply(machine.step).has_value());
+        CHECK(machine.changes() == Lines{"/usr/sbin/mkhomedir_helper jupyter"});
+    }
+    SECTION("his other entries are missing: he is made again") {
+        const std::string missing = GENERATE("shadow", "group", "gshadow");
+        machine.world.commands.when({"getent", missing}).exits(2);
+        machine.world.commands.when({"userdel"})
+            .does([&](const Command&) { machine.world.accounts.users.clear(); })
+            .exits(0);
+        REQUIRE(machine.world.apply(machine.step).has_value());
+        // A home that is there already is not filled by useradd.
+        CHECK(machine.changes() == Lines{"/usr/sbin/userdel -- jupyter",
+                                         useradd,
+                                         "/usr/bin/chmod u+rwx -- /home/jupyter",
+                                         roots_directories,
+                                         skeleton});
+    }
+    SECTION("he came from elsewhere meanwhile") {
+        machine.home = "1000 directory\n";
+        machine.world.commands.when({"getent", "shadow"}).exits(2);
+        machine.world.commands.when({"userdel"}).exits(6, "", "userdel: user 'jupyter' unknown\n");
+        REQUIRE(machine.world.apply(machine.step).has_value());
+    }
+    CHECK_FALSE(machine.world.has(mark));
+    CHECK(machine.world.check(machine.step).value().satisfied);
+}
+
+TEST_CASE("service_user: an account is not taken for half made after a useradd that only refused",
+          "[unit][steps]") {
+    Machine machine;
+    machine.world.commands.when({"useradd"}).exits(3, "", "useradd: invalid user name\n");
+    REQUIRE(machine.world.apply(machine.step).has_error());
+    machine.add_user();
+    machine.home = "1000 directory\n";
+    CHECK(machine.world.check(machine.step).value().satisfied);
+}
+
+TEST_CASE("service_user: locks that a power cut has left do not stop useradd, living ones do",
+          "[unit][steps]") {
+    Machine machine;
+    machine.world.put("/etc/passwd.lock", "1");
+    machine.world.put("/etc/group.lock", "1");
+    SECTION("left") {
+        REQUIRE(machine.world.apply(machine.step).has_value());
+        CHECK_FALSE(machine.world.has("/etc/passwd.lock"));
+        CHECK_FALSE(machine.world.has("/etc/group.lock"));
+    }
+    SECTION("living") {
+        machine.world.put("/etc/.pwd.lock", "");
+        const LockHolder holder{machine.world.root() / "/etc/.pwd.lock"};
+        REQUIRE(machine.world.apply(machine.step).has_value());
+        CHECK(machine.world.has("/etc/passwd.lock"));
+    }
 }

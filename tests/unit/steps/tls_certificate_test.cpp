@@ -9,6 +9,7 @@
 #include <catch2/matchers/catch_matchers_string.hpp>
 
 #include <algorithm>
+#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -50,6 +51,19 @@ TEST_CASE("tls_certificate: none is due, one that names everything is not", "[un
     CHECK(current_certificate_sha256(world.root()).size() == 64);
 }
 
+TEST_CASE("tls_certificate: a key that others could read is no key any more", "[unit][steps]") {
+    StepWorld world;
+    with_certificate(world);
+    const auto before = current_certificate_sha256(world.root());
+    std::filesystem::permissions(world.root() / layout::certificate,
+                                 std::filesystem::perms::others_read,
+                                 std::filesystem::perm_options::add);
+    CHECK(why_due(world) == "others could read its key");
+    with_certificate(world);
+    CHECK(why_due(world).empty());
+    CHECK(current_certificate_sha256(world.root()) != before);
+}
+
 TEST_CASE("tls_certificate: a name or an address that it lacks is due, one too many is not",
           "[unit][steps]") {
     StepWorld world;
@@ -68,6 +82,44 @@ TEST_CASE("tls_certificate: it is made anew before it runs out", "[unit][steps]"
     CHECK(why_due(world).empty());
     world.clock.advance(std::chrono::days{2});
     CHECK(why_due(world) == "the certificate runs out within 30 days");
+    with_certificate(world);
+    CHECK(why_due(world).empty());
+}
+
+TEST_CASE("tls_certificate: made with a clock in 2015, it is right for the world's clocks",
+          "[unit][steps]") {
+    StepWorld world;
+    world.clock.wall_jump = -24h * 365 * 8;
+    with_certificate(world);
+    CHECK(world.clock.slept.size() == 60); // it was given a minute to be set
+    const auto facts = read_certificate(world.content(layout::certificate)).value();
+    CHECK(facts.not_before == world.clock.earliest() - 1h);
+    CHECK(facts.not_after == world.clock.earliest() + std::chrono::days{3650});
+    auto step = step_for(world);
+    const auto checked = world.check(step).value();
+    CHECK(checked.satisfied);
+    CHECK_THAT(checked.reason, ContainsSubstring("the clock is wrong: it says 2015-"));
+    // Once it has been set there is nothing to make anew, nor to say.
+    world.clock.wall_jump = {};
+    CHECK(why_due(world).empty());
+    CHECK(world.check(step).value().reason.find("clock") == std::string::npos);
+}
+
+TEST_CASE("tls_certificate: a clock that is behind does not make a good one bad", "[unit][steps]") {
+    StepWorld world;
+    with_certificate(world);
+    world.clock.wall_jump = -24h * 365 * 8;
+    CHECK(why_due(world).empty());
+}
+
+TEST_CASE("tls_certificate: one that was made when the clock was ahead is made anew",
+          "[unit][steps]") {
+    StepWorld world;
+    world.clock.wall_jump = 24h * 365;
+    with_certificate(world);
+    CHECK(why_due(world).empty());
+    world.clock.wall_jump = {};
+    CHECK(why_due(world) == "the certificate is not valid before 2024-11-13T22:13:20Z");
     with_certificate(world);
     CHECK(why_due(world).empty());
 }

@@ -425,6 +425,68 @@ TEST_CASE("jupyter's environment: who the user is, and where the programs are",
         wanted["VIRTUAL_ENV"] = directory.path().string();
         CHECK(jupyter_environment(program, inherited) == wanted);
     }
+    SECTION("in a company's network") {
+        auto with_network = inherited;
+        for (const char* name : {"https_proxy", "no_proxy", "PIP_CERT"})
+            with_network[name] = wanted[name] = "of the network";
+        CHECK(jupyter_environment(program, with_network) == wanted);
+    }
+    SECTION("in conda's base") {
+        std::filesystem::create_directory(directory.path() / "conda-meta");
+        wanted["CONDA_PREFIX"] = directory.path().string();
+        wanted["CONDA_DEFAULT_ENV"] = "base";
+        CHECK(jupyter_environment(program, inherited) == wanted);
+    }
+    SECTION("in a named environment of conda's") {
+        const auto prefix = directory.path() / "envs" / "old";
+        std::filesystem::create_directories(prefix / "conda-meta");
+        const auto variables = jupyter_environment(prefix / "bin/jupyter-lab", inherited);
+        CHECK(variables.at("CONDA_PREFIX") == prefix.string());
+        CHECK(variables.at("CONDA_DEFAULT_ENV") == "old");
+    }
+}
+
+TEST_CASE("jupyter: it is found in whatever terms it is configured", "[unit][supervise]") {
+    Stage stage;
+    const auto section = [&](const std::string& name, bool with_socket) {
+        return "\"" + name + R"(":{"token":")" + token + "\"" +
+               (with_socket ? R"(,"sock":")" + stage.socket().string() + "\"" : "") + "}";
+    };
+    SECTION("jupyter_server 1") {
+        stage.write_config("{" + section("ServerApp", true) + "}");
+    }
+    SECTION("notebook 6.4, JupyterLab 2 on it") {
+        stage.write_config("{" + section("NotebookApp", true) + "}");
+    }
+    const auto access = read_jupyter_access(stage.options());
+    REQUIRE(access.has_value());
+    CHECK(access->socket == stage.socket());
+    CHECK(access->binds_itself);
+    CHECK(access->token == Secret{token});
+    CHECK(jupyter_command(stage.options(), *access) ==
+          Words{"/opt/jupyter/bin/jupyter-lab", "--config=" + stage.config().string()});
+}
+
+TEST_CASE("jupyter: a notebook that knows no socket is bound to it by the environment's Python",
+          "[unit][supervise]") {
+    Stage stage;
+    stage.write_config(R"({"Agent":{"sock":")" + stage.socket().string() +
+                       R"("},"NotebookApp":{"token":")" + token + R"("}})");
+    stage.at(1s, [&] { stage.stop.request_stop(); });
+    REQUIRE(stage.serve() == 0);
+    REQUIRE(stage.children.launched.size() == 1);
+    const auto& argv = stage.children.launched.front().argv;
+    REQUIRE(argv.size() == 6);
+    CHECK(argv[0] == "/opt/jupyter/bin/python");
+    CHECK(argv[1] == "-c");
+    CHECK(Words(argv.begin() + 3, argv.end()) == Words{stage.socket().string(),
+                                                       "/opt/jupyter/bin/jupyter-lab",
+                                                       "--config=" + stage.config().string()});
+    for (const auto& word : argv)
+        CHECK(word.find(token) == std::string::npos);
+    const auto* endpoint = std::get_if<UnixEndpoint>(&stage.http.requests.front().endpoint);
+    REQUIRE(endpoint);
+    CHECK(endpoint->path == stage.socket());
 }
 
 TEST_CASE("jupyter's identity: another content or another program is another one",

@@ -131,3 +131,48 @@ TEST_CASE("environment worker: names that are no text still make JSON", "[unit][
     prefix.installed("\xff\"\n-1.0.dist-info");
     CHECK(prefix.packages().size() == 1);
 }
+
+TEST_CASE("environment: what conda made says its packages by the names in conda-meta",
+          "[unit][workers]") {
+    const Prefix prefix;
+    for (const char* name : {"python-3.7.4-h265db76_1.json",
+                             "conda-4.7.12-py37_0.json",
+                             "_libgcc_mutex-0.1-main.json",
+                             "ca-certificates-2019.8.28-0.json",
+                             "history",
+                             "nonsense.json",
+                             "-.json"})
+        prefix.put(std::string{"conda-meta/"} + name, "not read");
+    prefix.put("bin/conda");
+    Value seen = prefix.seen();
+    CHECK(seen.string_or("python", "") == "3.7.4");
+    CHECK_FALSE(*seen.find("has_conda")->as_bool());
+    CHECK_FALSE(*seen.find("venv")->as_bool());
+    REQUIRE(seen.find("conda")->as_object()->size() == 4);
+    CHECK(seen.find("conda")->string_or("ca-certificates", "") == "2019.8.28");
+    CHECK(seen.find("conda")->string_or("_libgcc_mutex", "") == "0.1");
+    fs::permissions(prefix.path() / "bin/conda", fs::perms::owner_all);
+    prefix.put("pyvenv.cfg", "version = 3.11.2\n");
+    seen = prefix.seen();
+    CHECK(*seen.find("has_conda")->as_bool());
+    CHECK(*seen.find("venv")->as_bool());
+    CHECK(seen.string_or("python", "") == "3.11.2");
+}
+
+TEST_CASE("environment worker: the kernels that Jupyter offers from there, and what each starts",
+          "[unit][workers]") {
+    const Prefix prefix;
+    const std::string kernels = "share/jupyter/kernels/";
+    prefix.put(kernels + "old/kernel.json",
+               R"({"argv":["/opt/jupyter-envs/old/bin/python","-m","ipykernel_launcher"]})");
+    prefix.put(kernels + "cut/kernel.json", R"({"argv":["/opt)");
+    prefix.put(kernels + "none/kernel.json", R"({"argv":[]})");
+    prefix.put(kernels + "odd/kernel.json", R"({"argv":[7]})");
+    prefix.put(kernels + "large/kernel.json", std::string(100'000, ' '));
+    prefix.make(kernels + "empty");
+    const Value seen = prefix.seen();
+    const Value::Object& found = *seen.find("kernels")->as_object();
+    REQUIRE(found.size() == 1);
+    CHECK(found.front().key == "old");
+    CHECK(*found.front().value.as_string() == "/opt/jupyter-envs/old/bin/python");
+}
