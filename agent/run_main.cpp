@@ -29,7 +29,6 @@
 
 #include <cerrno>
 #include <chrono>
-#include <cstdlib>
 #include <cstring>
 #include <iostream>
 
@@ -47,16 +46,6 @@ constexpr int not_found = 127;
 constexpr std::chrono::seconds config_patience{2};
 constexpr std::chrono::seconds password_patience{5};
 constexpr std::chrono::seconds grace_of_left_behind{5};
-
-Result<TcpEndpoint> metadata_server() {
-    // The variable that Google's own clients honour.
-    const char* host = std::getenv("GCE_METADATA_HOST");
-    auto endpoint =
-        metadata_endpoint(host ? std::string_view{host} : GceMetadata::standard_address);
-    if (!endpoint)
-        return context(endpoint.error(), "reading GCE_METADATA_HOST");
-    return endpoint;
-}
 
 boost::asio::awaitable<int> live(Daemon& daemon) {
     co_await daemon.run();

@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <charconv>
 #include <chrono>
+#include <cstdlib>
 #include <utility>
 
 namespace agent {
@@ -104,7 +105,7 @@ bool is_passing(unsigned status) {
 
 Result<TcpEndpoint> metadata_endpoint(std::string_view text) {
     const auto wrong = [&] {
-        return misconfigured("GCE_METADATA_HOST is \"" + printable(text, 80) +
+        return misconfigured(std::string{metadata_variable} + " is \"" + printable(text, 80) +
                                  "\", which is no numeric address with or without a port",
                              "set it to an address such as 169.254.169.254 or 127.0.0.1:8080, or "
                              "unset it");
@@ -135,6 +136,12 @@ Result<TcpEndpoint> metadata_endpoint(std::string_view text) {
             return wrong();
     }
     return endpoint;
+}
+
+Result<TcpEndpoint> metadata_server() {
+    const char* const told = std::getenv(metadata_variable);
+    return metadata_endpoint(told && *told != 0 ? std::string_view{told}
+                                                : GceMetadata::standard_address);
 }
 
 GceMetadata::GceMetadata(HttpClient& http,

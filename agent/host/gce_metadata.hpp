@@ -19,6 +19,9 @@ namespace agent {
 // nothing here asks DNS.
 [[nodiscard]] Result<TcpEndpoint> metadata_endpoint(std::string_view text);
 
+// Where GCE_METADATA_HOST says that the server is; unset or empty: at its standard address.
+[[nodiscard]] Result<TcpEndpoint> metadata_server();
+
 class GceMetadata final : public MetadataSource {
 public:
     // Where the server is unless GCE_METADATA_HOST says otherwise; the same on every VM.

@@ -13,6 +13,9 @@
 
 namespace agent {
 
+// Names the server in the environment, as Google's own clients have it.
+inline constexpr const char* metadata_variable = "GCE_METADATA_HOST";
+
 // One recursive read: everything in it is of one moment.
 struct MachineFacts {
     std::string instance_id; // a 64-bit number, kept as its digits

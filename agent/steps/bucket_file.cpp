@@ -3,6 +3,7 @@
 #include "agent/base/text.hpp"
 #include "agent/ports/bucket.hpp"
 #include "agent/ports/crypto.hpp"
+#include "agent/ports/metadata.hpp"
 
 #include <algorithm>
 #include <chrono>
@@ -16,7 +17,6 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr const char* copies = "/var/lib/agent/bucket-files"; // each as last installed from
-constexpr const char* metadata_variable = "GCE_METADATA_HOST";
 constexpr auto longest_read = 2min; // the workers have shorter limits of their own
 // Characters that the JSON between us and the worker doubles.
 constexpr std::size_t answer_limit = std::size_t{8} << 20;

@@ -7,10 +7,8 @@
 
 #include <boost/asio/io_context.hpp>
 
-#include <cstdlib>
 #include <optional>
 #include <ostream>
-#include <string>
 
 namespace agent {
 namespace {
@@ -18,10 +16,7 @@ namespace {
 using Answer = Result<std::optional<ServiceAccount>>;
 
 Answer ask() {
-    const char* told = std::getenv("GCE_METADATA_HOST");
-    const std::string host{told && *told != 0 ? std::string_view{told}
-                                              : GceMetadata::standard_address};
-    const auto endpoint = metadata_endpoint(host);
+    const auto endpoint = metadata_server();
     if (!endpoint)
         return endpoint.error();
     boost::asio::io_context io{1};

@@ -11,6 +11,7 @@
 #include <catch2/matchers/catch_matchers_string.hpp>
 
 #include <chrono>
+#include <cstdlib>
 #include <optional>
 #include <string>
 #include <tuple>
@@ -324,4 +325,18 @@ TEST_CASE("gce metadata: a place that would have to be looked up is misconfigure
     const auto endpoint = metadata_endpoint(text);
     REQUIRE(endpoint.has_error());
     CHECK(endpoint.error().kind == ErrorKind::misconfigured);
+}
+
+TEST_CASE("gce metadata: the environment may say where the server is", "[unit][host]") {
+    const auto [told, address] = GENERATE(table<const char*, std::string>({
+        {nullptr, "169.254.169.254"},
+        {"", "169.254.169.254"},
+        {"127.0.0.1:8080", "127.0.0.1"},
+    }));
+    if (told)
+        ::setenv(metadata_variable, told, 1);
+    const auto endpoint = metadata_server();
+    ::unsetenv(metadata_variable);
+    REQUIRE(endpoint.has_value());
+    CHECK(endpoint->address == address);
 }
