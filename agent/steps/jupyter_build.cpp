@@ -7,10 +7,11 @@ namespace agent {
 namespace {
 
 constexpr Release oldest_notebook{5, 7};
-constexpr Release first_with_socket{6, 1}; // and with argon2
+constexpr Release first_with_socket{6, 1}; // and with argon2, and with asynchronous kernels
 constexpr Release first_notebook_on_server{7, 0};
 constexpr Release first_lab_on_server{3, 0};
 constexpr Release second_server{2, 0};
+constexpr Release first_client_with_threads{8, 0};
 
 const std::string* find(const Environment& environment, const std::string& package) {
     const auto found = environment.packages.find(package);
@@ -62,7 +63,10 @@ Result<JupyterBuild> jupyter_build(std::string_view interface,
     if (version < first_with_socket) {
         build.binding = SocketBinding::by_agent;
         build.reads_argon2 = false;
+        return build;
     }
+    const std::string* const client = find(environment, "jupyter-client");
+    build.needs_async_kernels = client && release_of(*client) >= first_client_with_threads;
     return build;
 }
 

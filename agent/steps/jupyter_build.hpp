@@ -28,6 +28,11 @@ struct JupyterBuild {
     SocketBinding binding = SocketBinding::by_jupyter;
     bool reads_argon2 = true; // else the right password is refused for ever
     bool is_lab = true;
+    // A notebook before 7 on jupyter_client 8, whose synchronous calls run in a thread beside the
+    // event loop: the two meet in its sockets, an answer waits half a minute, a connection is lost.
+    // Its own asynchronous kernel manager makes no such calls. Source: measured on notebook 6.1.6
+    // and 6.4.12 with jupyter_client 8.10.
+    bool needs_async_kernels = false;
 };
 
 // What the environment at `prefix` makes of the interface, a package's name: "jupyterlab" or

@@ -68,6 +68,10 @@ Value::Object notebook_app(const JupyterBuild& build,
         section.push_back({"port_retries", 0, {}});
         sections.push_back({"Agent", Value::Object{{"sock", layout::jupyter_socket, {}}}, {}});
     }
+    if (build.needs_async_kernels)
+        section.push_back({"kernel_manager_class",
+                           "notebook.services.kernels.kernelmanager.AsyncMappingKernelManager",
+                           {}});
     if (build.is_lab)
         sections.push_back({"LabApp", section, {}});
     sections.push_back({"NotebookApp", std::move(section), {}});

@@ -100,6 +100,33 @@ TEST_CASE("jupyter_build: the versions decide dialect, socket and hashes", "[uni
     CHECK(build.is_lab == (row.interface == "jupyterlab"));
 }
 
+TEST_CASE("jupyter_build: a notebook is kept from the threads of a client that came after it",
+          "[unit][steps]") {
+    struct Row {
+        std::string interface;
+        Packages packages;
+        bool needs;
+    };
+    const auto row = GENERATE(
+        Row{"notebook", {{"notebook", "6.4.12"}, {"jupyter-client", "8.10.0"}}, true},
+        Row{"notebook", {{"notebook", "6.1.6"}, {"jupyter-client", "8.0.1"}}, true},
+        Row{"jupyterlab",
+            {{"jupyterlab", "2.3.2"}, {"notebook", "6.4.12"}, {"jupyter-client", "8.10.0"}},
+            true},
+        Row{"notebook", {{"notebook", "6.4.12"}, {"jupyter-client", "7.4.9"}}, false},
+        Row{"notebook", {{"notebook", "6.4.12"}}, false},
+        // It has none to be kept by.
+        Row{"notebook", {{"notebook", "6.0.3"}, {"jupyter-client", "8.10.0"}}, false},
+        // These have it for a default.
+        Row{"notebook",
+            {{"notebook", "7.4.0"}, {"jupyter-server", "2.16.0"}, {"jupyter-client", "8.10.0"}},
+            false},
+        Row{"jupyterlab",
+            {{"jupyterlab", "3.6.8"}, {"jupyter-server", "1.24.0"}, {"jupyter-client", "8.10.0"}},
+            false});
+    CHECK(built(row.interface, row.packages).value().needs_async_kernels == row.needs);
+}
+
 TEST_CASE("jupyter_build: what is not there is said with the step that installs it",
           "[unit][steps]") {
     const auto row = GENERATE(Packages{{"notebook", "6.0.3"}},   // another interface

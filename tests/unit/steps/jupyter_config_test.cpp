@@ -78,11 +78,12 @@ JupyterBuild notebook(SocketBinding binding, bool is_lab = false) {
             JupyterDialect::notebook_app,
             binding,
             binding == SocketBinding::by_jupyter,
-            is_lab};
+            is_lab,
+            false};
 }
 
 JupyterBuild server_1() {
-    return {"a server", JupyterDialect::server_1, SocketBinding::by_jupyter, true, true};
+    return {"a server", JupyterDialect::server_1, SocketBinding::by_jupyter, true, true, false};
 }
 
 const Value* at(const Value& value, const std::vector<std::string>& path) {
@@ -261,6 +262,17 @@ TEST_CASE("jupyter_config: a notebook that cannot bind the socket has none in it
     CHECK(text_at(given, {"Agent", "sock"}) == layout::jupyter_socket);
     // If it is started past `agent jupyter`.
     CHECK(text_at(given, {"NotebookApp", "ip"}) == "127.0.0.1");
+}
+
+TEST_CASE("jupyter_config: kernels without a thread of their own where they need to be",
+          "[unit][steps]") {
+    auto build = notebook(SocketBinding::by_jupyter, true);
+    const std::string key = "kernel_manager_class";
+    CHECK(at(parsed(build), {"NotebookApp", key}) == nullptr);
+    build.needs_async_kernels = true;
+    for (const char* section : {"NotebookApp", "LabApp"})
+        CHECK_THAT(text_at(parsed(build), {section, key}),
+                   ContainsSubstring("AsyncMappingKernelManager"));
 }
 
 TEST_CASE("jupyter_config: another Jupyter in the environment makes it due", "[unit][steps]") {
