@@ -57,13 +57,11 @@ class Bucket(unittest.TestCase):
         directory = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
         self.authority = Authority(directory)
         self.token = "ya29." + secrets.token_urlsafe(48)
-        account = {"aliases": ["default"], "email": EMAIL, "scopes": [SCOPE]}
-        token = {"access_token": self.token, "expires_in": 3599, "token_type": "Bearer"}
         self.password_hash = support.make_password()[1]
         self.vm = Vm(
             bootstrap=support.BOOTSTRAP,
             config=self.config(LIST),
-            metadata={"instance": {"service-accounts": {"default": account | {"token": token}}}},
+            metadata=support.service_account(EMAIL, SCOPE, self.token),
             prepare=self.trust_the_authority,
         )
         self.addCleanup(self.vm.stop)

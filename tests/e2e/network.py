@@ -1,13 +1,14 @@
 #!/usr/bin/python3
 """Proves that a VM whose only way out is a company's proxy, which signs with a CA of its own, becomes
-ready with [network] alone, with a venv over an https:// proxy and with conda over an http:// one; and that a port that another program holds is
-said and taken once free.
+ready with [network] alone, with a venv over an https:// proxy and with conda over an http:// one, and lists
+of packages from a bucket with both; and that a port that another program holds is said and taken once free.
 """
 
 import hashlib
 import json
 import pathlib
 import re
+import secrets
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,8 @@ import tempfile
 import unittest
 
 import support
+
+import buckets  # the testbed's
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "support"))
 import conda_installer  # noqa: E402  (the testbed's)
@@ -38,7 +41,12 @@ installer = "https://{host}:{port}/Miniforge3-26.3.2-3-Linux-x86_64.sh"
 sha256 = "{sha256}"
 channels = ["https://{host}:{port}/channel"]
 conda_packages = ["agent-leaf"]
+environment_file = "gs://{bucket}/environment.yml"
 """
+BUCKET = "company-lists"
+LISTED = "iniconfig==2.0.0"
+EMAIL = "vm-reader@example-project.iam.gserviceaccount.com"
+SCOPE = "https://www.googleapis.com/auth/devstorage.read_only"
 IN_THE_WAY = """
 [Service]
 ExecStart=/usr/bin/python3 -m http.server 8888
@@ -61,9 +69,11 @@ def network(scheme: str) -> str:
 class CompanyNetwork(unittest.TestCase):
     def test_a_vm_behind_a_company_proxy(self):
         with tempfile.TemporaryDirectory() as directory:
+            token = "ya29." + secrets.token_urlsafe(48)
             self.vm = Vm(
                 bootstrap=support.BOOTSTRAP,
-                config=support.config([], support.make_password()[1], network("https")),
+                config=self.config("https"),
+                metadata=support.service_account(EMAIL, SCOPE, token),
                 prepare=self.make_it_a_company_machine,
             )
             self.addCleanup(self.vm.stop)
@@ -71,15 +81,28 @@ class CompanyNetwork(unittest.TestCase):
             self.addCleanup(self.vm.save_artefacts, support.artefacts("network"))
             authority = Authority(pathlib.Path(directory), "files-authority")
             self.server = FaultServer(authority.certificate(FILES))
-            names, trusted = {FILES: "127.0.0.1"}, authority.bundle.read_text()
+            self.storage = buckets.Buckets(
+                pathlib.Path(directory), authority.certificate(buckets.HOST), "127.0.0.1"
+            )
+            names = {FILES: "127.0.0.1", buckets.HOST: "127.0.0.1"}
+            trusted = authority.bundle.read_text()
             with (
                 self.server,
+                self.storage,
                 Proxy(pathlib.Path(directory), self.vm.host_address, NAME, names, trusted) as proxy,
             ):
+                self.storage.rules(
+                    tokens={token: {"email": EMAIL, "scopes": SCOPE}}, readers={BUCKET: [EMAIL]}
+                )
+                self.storage.put(BUCKET, "requirements.txt", LISTED + "\n")
                 shutil.copyfile(proxy.ca, self.vm.root / COMPANY_CA.lstrip("/"))
                 self.vm.cut_off()
                 self.vm.boot()
                 self.check(proxy)
+
+    def config(self, scheme: str) -> str:
+        text = support.config([], support.make_password()[1], network(scheme))
+        return text.replace("packages = []", f'requirements = "gs://{BUCKET}/requirements.txt"')
 
     def make_it_a_company_machine(self, root: pathlib.Path) -> None:
         """It trusts no CA but the public ones, and something else is served on Jupyter's port."""
@@ -120,6 +143,11 @@ class CompanyNetwork(unittest.TestCase):
         for name in ("169.254.169.254", "metadata.google.internal", "metadata", "localhost"):
             self.assertNotIn(name, proxy.hosts)
 
+        self.assertIn(buckets.HOST, proxy.hosts_over_tls)
+        self.assertEqual({one["who"] for one in self.storage.requests()}, {EMAIL})
+        there = self.vm.run(["agent", "shell", "--", "python", "-m", "pip", "list", "--format=freeze"])
+        self.assertIn(LISTED, there.stdout.split())
+
         self.check_the_worker_that_downloads(proxy)
         itself = "^/opt/jupyter/bin/python[^ ]* /opt/jupyter/bin/jupyter-lab"
         before = self.vm.run(["pgrep", "-u", "jupyter", "-f", itself]).stdout.split()
@@ -140,15 +168,23 @@ class CompanyNetwork(unittest.TestCase):
         newer = ("3.12", "3.11", "3.10", "3.9")
         installer = conda_installer.make("Miniforge3", "26.3.2-3", newer, "26.3.2").read_bytes()
         self.server.site("/Miniforge3-26.3.2-3-Linux-x86_64.sh", Site(installer))
-        leaf = conda_installer.package("agent-leaf", "1.0", {"share/leaf.txt": "leaf\n"})
-        for name, content in conda_installer.channel([leaf]).items():
+        packages = [
+            conda_installer.package(f"agent-{name}", "1.0", {f"share/{name}.txt": f"{name}\n"})
+            for name in ("leaf", "twig")
+        ]
+        for name, content in conda_installer.channel(packages).items():
             self.server.site("/channel" + name, Site(content))
+        listed = f"channels:\n  - https://{FILES}:{self.server.port}/channel\n"
+        listed += "dependencies:\n  - agent-twig\n"
+        self.storage.put(BUCKET, "environment.yml", listed)
         python = MINIFORGE.format(
-            host=FILES, port=self.server.port, sha256=hashlib.sha256(installer).hexdigest()
+            **{"host": FILES, "port": self.server.port, "bucket": BUCKET},
+            sha256=hashlib.sha256(installer).hexdigest(),
         )
-        config = support.config([], support.make_password()[1], network("http"))
         before = support.status_json(self.vm)["config_sha256"]
-        self.vm.set_attribute("agent-config", config.replace('\nkind = "venv"\n', python))
+        self.vm.set_attribute(
+            "agent-config", self.config("http").replace('\nkind = "venv"\n', python)
+        )
 
         def settled() -> dict | None:
             status = support.status_json(self.vm)
@@ -157,7 +193,9 @@ class CompanyNetwork(unittest.TestCase):
 
         status = wait_for(settled, "conda behind the proxy", PATIENCE, 0.5)
         self.assertEqual(status["state"], "ready", status["problem"])
-        self.assertTrue((self.vm.root / "opt/miniforge3/share/leaf.txt").exists())
+        share = self.vm.root / "opt/miniforge3/share"
+        self.assertTrue((share / "leaf.txt").exists())
+        self.assertTrue((share / "twig.txt").exists())
 
     def check_the_worker_that_downloads(self, proxy: Proxy) -> None:
         """Over several connections at once, and only with the company's CA."""

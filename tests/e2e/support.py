@@ -69,6 +69,13 @@ def config(packages: list[str], password_hash: str = "", more: str = "") -> str:
     return text + (f'[jupyter]\npassword_hash = "{password_hash}"\n' if password_hash else "")
 
 
+def service_account(email: str, scope: str, token: str) -> dict:
+    """For Vm's `metadata`: the VM's default account."""
+    account = {"aliases": ["default"], "email": email, "scopes": [scope]}
+    told = {"access_token": token, "expires_in": 3599, "token_type": "Bearer"}
+    return {"instance": {"service-accounts": {"default": account | {"token": told}}}}
+
+
 def old_libraries() -> str:
     """For config()'s `more`."""
     return f"[apt]\npackages = {json.dumps(OLD_LIBRARIES)}\n"

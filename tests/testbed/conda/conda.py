@@ -1,6 +1,6 @@
 #!@PLACE@/bin/python
 """What the tests need of conda, as conda 4.7 says and does it: --version, info, list, init, the hook of
-bash, install, create. What is installed are real packages from real channels: rattler, which wants a
+bash, install, create, env update. What is installed are real packages from real channels: rattler, which wants a
 newer Python than may be here, solves and links in a Python of the machine's.
 """
 
@@ -104,6 +104,24 @@ def install(options):
     print("Executing transaction: ...working... done")
 
 
+def update(options):
+    """Of environment.yml what a plain one has: its lists of channels and of dependencies."""
+    if not options.file.endswith((".yml", ".yaml")):
+        sys.exit(f"EnvironmentFileExtensionNotValid: '{options.file}' file extension must be one of "
+                 "'.txt', '.yaml' or '.yml'")
+    lists = {"channels": [], "dependencies": []}
+    entries = None
+    with open(options.file) as lines:
+        for line in lines:
+            text = line.split("#")[0].rstrip()
+            if text.lstrip().startswith("- "):
+                entries.append(text.lstrip()[2:])
+            elif text:
+                entries = lists.get(text.rstrip(":"), [])
+    install(argparse.Namespace(prefix=options.prefix, channel=lists["channels"],
+                               specs=lists["dependencies"], freeze_installed=False))
+
+
 def main():
     if sys.argv[1:2] == ["shell.bash"]:
         return hook(None)
@@ -131,6 +149,12 @@ def main():
                      "--force-reinstall"):
             one.add_argument(flag, action="store_true")
         one.set_defaults(run=install)
+    one = verbs.add_parser("env").add_subparsers(dest="action")
+    one.required = True
+    one = one.add_parser("update")
+    one.add_argument("--prefix", "-p")
+    one.add_argument("--file", "-f", required=True)
+    one.set_defaults(run=update)
     options = parser.parse_args()
     options.run(options)
 
