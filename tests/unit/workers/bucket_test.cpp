@@ -1,11 +1,10 @@
 #include "agent/ports/bucket.hpp"
 #include "agent/ports/crypto.hpp"
 #include "agent/workers/bucket.hpp"
-#include "tests/support/loopback_http.hpp"
+#include "tests/support/loopback_https.hpp"
 #include "tests/support/result_value.hpp"
 #include "tests/support/temp_root.hpp"
 
-#include <boost/asio/io_context.hpp>
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
 #include <catch2/matchers/catch_matchers_string.hpp>
@@ -14,7 +13,6 @@
 #include <fstream>
 #include <sstream>
 #include <string>
-#include <thread>
 
 using namespace agent;
 using namespace agent::test;
@@ -23,25 +21,15 @@ using Catch::Matchers::ContainsSubstring;
 
 namespace {
 
-// The worker has an io_context of its own and blocks: its server needs another thread.
-class Bucket {
-public:
-    Bucket() : thread_{[this] { io_.run(); }} {
-        std::ofstream{root_.path() / "ca.pem"} << pem_;
+struct Bucket {
+    Bucket() {
         order.place = "gs://my-bucket/lists/r.txt";
-        order.url = "https://127.0.0.1:" + std::to_string(server.port()) +
-                    "/storage/v1/b/my-bucket/o/lists%2Fr.txt?alt=media";
+        order.url = https.url("/storage/v1/b/my-bucket/o/lists%2Fr.txt?alt=media");
         order.reader = {"vm@example.com", {}, Secret{"ya29.geheim"}};
-        order.ca_certificates = root_.path() / "ca.pem";
+        order.ca_certificates = https.ca_certificates();
         order.backoff = {1ms, 1ms};
         order.largest = 100;
     }
-    ~Bucket() {
-        io_.stop();
-        thread_.join();
-    }
-    Bucket(const Bucket&) = delete;
-    Bucket& operator=(const Bucket&) = delete;
 
     Result<std::string> read() {
         std::istringstream input{write_order(order)};
@@ -51,19 +39,10 @@ public:
         return read_answer(said);
     }
 
-private:
-    TempRoot root_{TempRoot::in_memory()};
-    boost::asio::io_context io_{1};
-    std::string pem_ =
-        make_certificate("test", {"127.0.0.1"}, std::chrono::system_clock::now()).value().reveal();
-
-public:
-    LoopbackHttp server{io_, pem_};
+    LoopbackHttps https;
+    LoopbackHttp& server = https.server;
     BucketOrder order;
     std::string said;
-
-private:
-    std::thread thread_;
 };
 
 } // namespace

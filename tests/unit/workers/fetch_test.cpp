@@ -1,11 +1,9 @@
 #include "agent/ports/crypto.hpp"
 #include "agent/ports/download.hpp"
 #include "agent/workers/fetch.hpp"
-#include "tests/support/loopback_http.hpp"
+#include "tests/support/loopback_https.hpp"
 #include "tests/support/result_value.hpp"
-#include "tests/support/temp_root.hpp"
 
-#include <boost/asio/io_context.hpp>
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
 #include <catch2/matchers/catch_matchers_string.hpp>
@@ -15,7 +13,6 @@
 #include <fstream>
 #include <sstream>
 #include <string>
-#include <thread>
 
 using namespace agent;
 using namespace agent::test;
@@ -25,24 +22,15 @@ namespace fs = std::filesystem;
 
 namespace {
 
-// The worker has an io_context of its own and blocks: its server needs another thread.
-class Site {
-public:
-    Site() : thread_{[this] { io_.run(); }} {
-        std::ofstream{root_.path() / "ca.pem"} << pem_;
-        order.url = "https://127.0.0.1:" + std::to_string(server.port()) + "/file?secret";
+struct Site {
+    Site() {
+        order.url = https.url("/file?secret");
         order.sha256 = sha256_hex("content");
-        order.directory = root_.path();
+        order.directory = https.directory();
         order.name = "file";
-        order.ca_certificates = root_.path() / "ca.pem";
+        order.ca_certificates = https.ca_certificates();
         order.backoff = {1ms, 1ms};
     }
-    ~Site() {
-        io_.stop();
-        thread_.join();
-    }
-    Site(const Site&) = delete;
-    Site& operator=(const Site&) = delete;
 
     DownloadOutcome fetched(int build_year = 2024) {
         std::istringstream input{write_order(order)};
@@ -52,21 +40,12 @@ public:
         const auto last = said.rfind('\n', said.size() - 2);
         return std::get<DownloadOutcome>(read_line(said.substr(last + 1)).value());
     }
-    [[nodiscard]] bool has(const char* name) const { return fs::exists(root_.path() / name); }
+    [[nodiscard]] bool has(const char* name) const { return fs::exists(order.directory / name); }
 
-private:
-    TempRoot root_{TempRoot::in_memory()};
-    boost::asio::io_context io_{1};
-    std::string pem_ =
-        make_certificate("test", {"127.0.0.1"}, std::chrono::system_clock::now()).value().reveal();
-
-public:
-    LoopbackHttp server{io_, pem_};
+    LoopbackHttps https;
+    LoopbackHttp& server = https.server;
     DownloadOrder order;
     std::string said;
-
-private:
-    std::thread thread_;
 };
 
 } // namespace
