@@ -102,17 +102,15 @@ boost::asio::awaitable<Result<StepCheck>> CondaPackages::check(StepContext& cont
     const auto environment = co_await look_at_environment(context, *user, wish_.environment);
     if (!environment)
         co_return environment.error();
-    std::vector<std::string> missing;
-    std::vector<std::string> deviating;
-    for (auto& spec : unmet_conda_specs(wish_.packages, environment->conda)) {
-        const bool present = environment->conda.contains(conda_name(spec));
-        // A pip that conda did not bring is a pip.
-        if (!present && spec == "pip" && environment->packages.contains("pip"))
-            continue;
-        (present ? deviating : missing).push_back(std::move(spec));
-    }
-    for (auto& spec : pins_.due(context, fingerprint(), deviating))
-        missing.push_back(std::move(spec));
+    const auto is_there = [&](const std::string& spec) {
+        return environment->conda.contains(conda_name(spec));
+    };
+    auto unmet = unmet_conda_specs(wish_.packages, environment->conda);
+    // A pip that conda did not bring is a pip.
+    std::erase_if(unmet, [&](const std::string& spec) {
+        return spec == "pip" && !is_there(spec) && environment->packages.contains("pip");
+    });
+    const auto missing = pins_.missing(context, fingerprint(), std::move(unmet), is_there);
     if (!missing.empty())
         co_return StepCheck::due("not installed: " + printable(join(missing, " "), 200));
     const auto cut_short = work_.is_set();

@@ -3,6 +3,7 @@
 #include "agent/base/text.hpp"
 
 #include <algorithm>
+#include <utility>
 
 namespace agent {
 namespace {
@@ -21,6 +22,18 @@ std::vector<std::string> Pins::due(const StepContext& context,
         left_alone_ = to_change ? std::vector<std::string>{} : deviating;
     }
     return to_install(deviating);
+}
+
+std::vector<std::string> Pins::missing(const StepContext& context,
+                                       const std::string& fingerprint,
+                                       std::vector<std::string> unmet,
+                                       const std::function<bool(const std::string&)>& is_there) {
+    const auto there = std::stable_partition(unmet.begin(), unmet.end(), std::not_fn(is_there));
+    const std::vector<std::string> deviating{there, unmet.end()};
+    unmet.erase(there, unmet.end());
+    for (auto& requirement : due(context, fingerprint, deviating))
+        unmet.push_back(std::move(requirement));
+    return unmet;
 }
 
 std::vector<std::string> Pins::to_install(const std::vector<std::string>& requirements) const {

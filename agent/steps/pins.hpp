@@ -4,6 +4,7 @@
 
 #include "agent/graph/step.hpp"
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -18,6 +19,13 @@ public:
     [[nodiscard]] std::vector<std::string> due(const StepContext& context,
                                                const std::string& fingerprint,
                                                const std::vector<std::string>& deviating);
+    // Those of the unmet requirements that this run is to install: what is absent, then what due()
+    // gives of what is there in another version.
+    [[nodiscard]] std::vector<std::string>
+    missing(const StepContext& context,
+            const std::string& fingerprint,
+            std::vector<std::string> unmet,
+            const std::function<bool(const std::string&)>& is_there);
     // `requirements` without what is left alone.
     [[nodiscard]] std::vector<std::string>
     to_install(const std::vector<std::string>& requirements) const;

@@ -164,14 +164,10 @@ boost::asio::awaitable<Result<StepCheck>> PythonPackages::check(StepContext& con
         co_return environment.error();
     python_ = environment->python;
     const auto requirements = all_requirements();
-    std::vector<std::string> missing;
-    std::vector<std::string> deviating;
-    for (auto& requirement : unmet(requirements, *environment)) {
-        const bool present = environment->packages.contains(required_name(requirement));
-        (present ? deviating : missing).push_back(std::move(requirement));
-    }
-    for (auto& requirement : pins_.due(context, fingerprint(), deviating))
-        missing.push_back(std::move(requirement));
+    const auto missing = pins_.missing(
+        context, fingerprint(), unmet(requirements, *environment), [&](const std::string& one) {
+            return environment->packages.contains(required_name(one));
+        });
     if (!missing.empty())
         co_return StepCheck::due("not installed: " + printable(join(missing, " "), 200));
     const auto cut_short = work_.is_set();
