@@ -22,6 +22,7 @@
 #include <chrono>
 #include <cstdio>
 #include <exception>
+#include <functional>
 #include <iostream>
 #include <optional>
 #include <random>
@@ -79,6 +80,7 @@ private:
     Result<void> start_again();
     // nullopt: it is whole and right. Of a body of unknown length that was cut, only the hash
     // tells.
+    Result<void> hash_what_is_there(const std::function<void()>& after_a_piece);
     Result<std::optional<DownloadFailure>> judge_what_is_there();
     [[nodiscard]] std::string what_is_there() const;
 
@@ -337,14 +339,20 @@ Result<void> Download::start_again() {
     return file_.start_again();
 }
 
-Result<std::optional<DownloadFailure>> Download::judge_what_is_there() {
+Result<void> Download::hash_what_is_there(const std::function<void()>& after_a_piece) {
     while (true) {
         const auto hashed = file_.hash_towards(plan_.coverage().front());
         if (!hashed)
             return hashed.error();
         if (*hashed)
-            break;
+            return {};
+        after_a_piece();
     }
+}
+
+Result<std::optional<DownloadFailure>> Download::judge_what_is_there() {
+    if (auto hashed = hash_what_is_there([] {}); !hashed)
+        return hashed.error();
     const bool cut_without_a_length =
         failure_ && failure_->trouble == Trouble::cut_short && !plan_.size();
     if ((plan_.complete() || cut_without_a_length) && file_.digest() == order_.sha256)
@@ -379,14 +387,8 @@ Result<void> Download::take_up_earlier() {
     if (!plan_.can_go_on())
         return start_again();
     // What is there counts only once it was read: hashing goes on from there.
-    while (true) {
-        const auto hashed = file_.hash_towards(plan_.coverage().front());
-        if (!hashed)
-            return hashed.error();
-        if (*hashed)
-            break;
-        report_now_and_then();
-    }
+    if (auto hashed = hash_what_is_there([this] { report_now_and_then(); }); !hashed)
+        return hashed;
     say(DownloadNote{"goes on at " +
                      shown(DownloadProgress{plan_.coverage().count(), plan_.size()})});
     return {};
