@@ -21,7 +21,7 @@ import threading
 _TESTS = pathlib.Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(_TESTS / room) for room in ("testbed", "support")]
 import machine  # noqa: E402
-from fault_server import relay  # noqa: E402
+from fault_server import ServerInThread, relay  # noqa: E402
 
 PORT = 3128
 _HANDSHAKE = b"\x16"  # how TLS begins, and no request
@@ -44,11 +44,7 @@ subjectAltName = DNS:{host}
 """
 
 
-class Proxy(socketserver.ThreadingTCPServer):
-    allow_reuse_address = True
-    daemon_threads = True
-    block_on_close = False
-
+class Proxy(ServerInThread):
     def __init__(
         self,
         directory: pathlib.Path,
@@ -68,17 +64,6 @@ class Proxy(socketserver.ThreadingTCPServer):
         self._outwards = ssl.create_default_context(cadata=machine.certificates() + trusted)
         self.ca = self._certificate("authority", "A company's CA", [])
         super().__init__((address, PORT), _Connection)
-
-    def __enter__(self) -> "Proxy":
-        threading.Thread(target=self.serve_forever, daemon=True).start()
-        return self
-
-    def __exit__(self, *_) -> None:
-        self.shutdown()
-        self.server_close()
-
-    def handle_error(self, request, client_address) -> None:
-        pass  # a client that went away, or that does not trust our certificate
 
     def connect(self, host: str, port: int) -> socket.socket:
         return socket.create_connection((self._names.get(host, host), port), timeout=_SILENCE)

@@ -19,6 +19,7 @@ import struct
 import subprocess
 import threading
 import time
+from typing import Self
 
 PIECE = 16 * 1024
 
@@ -114,10 +115,26 @@ class Site:
         return hashlib.sha256(self.content).hexdigest()
 
 
-class FaultServer(socketserver.ThreadingTCPServer):
+class ServerInThread(socketserver.ThreadingTCPServer):
+    """Serves while its `with` block runs; at its end nobody listens."""
+
     allow_reuse_address = True
     daemon_threads = True
     block_on_close = False
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True).start()
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.shutdown()
+        self.server_close()
+
+    def handle_error(self, request, client_address) -> None:
+        pass  # a client that was killed or went away, or that does not trust us
+
+
+class FaultServer(ServerInThread):
     request_queue_size = 64
 
     def __init__(
@@ -136,17 +153,6 @@ class FaultServer(socketserver.ThreadingTCPServer):
         self.sites: dict[str, Site] = {}
         super().__init__((address, port), _Connection)
         self.port = self.server_address[1]
-
-    def __enter__(self) -> "FaultServer":
-        threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True).start()
-        return self
-
-    def __exit__(self, *_) -> None:
-        self.shutdown()
-        self.server_close()
-
-    def handle_error(self, request, client_address) -> None:
-        pass  # a client that was killed, or that does not trust us
 
     def site(self, path: str, site: Site) -> Site:
         self.sites[path] = site
@@ -283,15 +289,11 @@ class _Connection(socketserver.BaseRequestHandler):
                 time.sleep(max(0.0, begun + (at + len(part)) / site.rate - time.monotonic()))
 
 
-class ConnectProxy(socketserver.ThreadingTCPServer):
+class ConnectProxy(ServerInThread):
     """A company's proxy: CONNECT alone. `answers` are its first statuses; names are its own to know.
 
     With a certificate it is an https:// one.
     """
-
-    allow_reuse_address = True
-    daemon_threads = True
-    block_on_close = False
 
     def __init__(self, names: dict[str, str], pem: pathlib.Path | None = None):
         self.names = names
@@ -303,17 +305,6 @@ class ConnectProxy(socketserver.ThreadingTCPServer):
         self.asked: list[str] = []  # the whole heads
         super().__init__(("127.0.0.1", 0), _Tunnel)
         self.url = f"http{'s' if pem else ''}://127.0.0.1:{self.server_address[1]}"
-
-    def __enter__(self) -> "ConnectProxy":
-        threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True).start()
-        return self
-
-    def __exit__(self, *_) -> None:
-        self.shutdown()
-        self.server_close()
-
-    def handle_error(self, request, client_address) -> None:
-        pass
 
 
 class _Tunnel(socketserver.BaseRequestHandler):
